@@ -5,7 +5,7 @@ use futures_util::future::BoxFuture;
 use lastword::mcp::{Consent, ConsentRequest, OAuthConfig, OAuthGrant, SecretSource};
 use serde_json::Value;
 
-/// Where the suite's servers send nobody.
+/// A redirect address that the suite's servers never redirect to.
 const REDIRECT: &str = "http://localhost:3000/callback";
 /// What the suite expects of a client that names itself by a document.
 const DOCUMENT: &str = "https://conformance-test.local/client-metadata.json";

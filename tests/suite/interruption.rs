@@ -331,7 +331,7 @@ async fn a_grace_period_lets_it_speak_and_refuses_the_rest() {
     let begun = clock.begun();
     let cancel = run.cancel();
     let (receipt, ()) = tokio::join!(cancel, async {
-        // The grace period's own, and that of whoever waits for the end.
+        // The timer of the grace period, and that of the caller that waits for the end.
         clock.sleepers(begun + 2).await;
         assert!(run.try_ended().is_none(), "it ended within its grace");
         clock.advance(Duration::from_secs(11));

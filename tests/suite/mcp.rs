@@ -139,7 +139,7 @@ async fn a_server_that_dies_is_an_error_and_comes_back_after_its_back_off() {
             "{error}"
         );
         assert!(error.message.contains("last words"), "{error}");
-        // Its tools are still told of: whoever calls them learns what is wrong.
+        // Its tools are still listed: a call of one returns the error.
         assert!(
             names(&servers, workspace)
                 .await
@@ -267,7 +267,7 @@ async fn a_newer_server_tells_of_its_list_those_who_subscribe() {
         let seen = seen(&servers, workspace).await;
         seen.iter().filter(|m| m["method"] == "tools/list").count()
     };
-    // Once the subscription stands the list is read again, since nobody was told before.
+    // Once the subscription is active the list is read again, since no change was reported before.
     let stands = async { while lists().await < 2 {} };
     tokio::time::timeout(PATIENCE, stands)
         .await
@@ -365,7 +365,7 @@ async fn a_program_gets_its_variables_and_few_others_and_tells_no_secret() {
     assert!(variables["PATH"].as_str().unwrap().ends_with(&path));
     assert_eq!(variables.get("CARGO_MANIFEST_DIR"), None);
     assert_eq!(output.structured.unwrap()["directory"], "/");
-    // Without somebody who knows them, a server with secrets is not started.
+    // Without a source of secrets, a server with secrets is not started.
     let servers = one(McpConfig {
         env: [("TOKEN".to_owned(), "{{secret:ONE}}".to_owned())].into(),
         ..fake(&[])

@@ -16,7 +16,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// Pinned, so that a new release breaks nobody's build.
+/// Pinned, so that a new release breaks no build.
 const PACKAGE: &str = "@modelcontextprotocol/server-everything@2026.8.31";
 /// How the script says that there is no npm.
 const NO_NPM: i32 = 77;

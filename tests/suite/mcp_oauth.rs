@@ -1,6 +1,6 @@
 //! MCP servers that ask for authorization: a person consents once, tokens are refreshed and
-//! asked for again, nobody is asked without end, and where nobody consents the error says what
-//! to do. The server and its authorization server are a fake on this machine.
+//! requested again, and the number of requests for consent is bounded. If no person can consent,
+//! the error says what to do. The server and its authorization server are fakes on this machine.
 
 use crate::mcp_fake::{PATIENCE, Web, call, context, text};
 use futures_util::future::BoxFuture;
@@ -146,7 +146,7 @@ async fn a_token_that_is_revoked_in_use_is_replaced_or_asked_for() {
     page(&web, "/revoke-all").await;
     call(&asks, workspace, "it.echo").await.unwrap();
     assert_eq!(person.asked(), 2);
-    // Where nobody consents the call fails, in the same connection and in a new one.
+    // If no person can consent the call fails, in the same connection and in a new one.
     let alone = servers(&web, folder.path());
     call(&alone, workspace, "it.echo").await.unwrap();
     page(&web, "/revoke-all").await;
@@ -171,7 +171,7 @@ async fn more_scopes_are_asked_for_when_a_tool_needs_them() {
     call(&asks, workspace, "it.echo").await.unwrap();
     call(&asks, workspace, "it.echo").await.unwrap();
     assert_eq!(person.asked(), 2);
-    // What was asked for while nobody was there is part of the next login.
+    // Scopes that were requested when no person could consent are part of the next login.
     asks.logout("it").await.unwrap();
     asks.login("it").await.unwrap();
     let alone = servers(&web, folder.path());

@@ -1,5 +1,5 @@
-//! What an embedder brought panics inside the host: that costs the run for which it was called,
-//! at the worst the writing, and nobody waits for ever.
+//! An embedder's extension panics inside the host: this costs only the run for which it was called,
+//! at worst the ability to write, and no caller waits forever.
 
 use futures_util::future::{BoxFuture, join_all};
 use lastword::RunState;

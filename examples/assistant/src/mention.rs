@@ -12,7 +12,7 @@ pub(crate) const FILES_MAX: usize = 4;
 const ENTRIES_MAX: usize = 5_000;
 const DEPTH_MAX: usize = 8;
 
-/// Folders of tools, in which nobody means a file by its bare name.
+/// Directories of tools, whose files are never meant by a bare name.
 const SKIPPED: [&str; 3] = [".git", "target", "node_modules"];
 
 /// The files that a question names, as paths from the root, in the order of the question:

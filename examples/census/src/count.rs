@@ -121,7 +121,7 @@ impl Count {
         }
     }
 
-    /// Empty files are all alike, and nobody's duplicates.
+    /// Empty files are all equal, and do not count as duplicates.
     fn remember(&mut self, path: &str, bytes: u64, fingerprint: u64) {
         if bytes == 0 {
             return;

@@ -26,7 +26,7 @@ pub(crate) struct Duplicates {
 ///
 /// # Errors
 ///
-/// Only what `tell` fails with; a file that can no longer be read is nobody's duplicate.
+/// The error of `tell`. A file that can no longer be read does not count as a duplicate.
 pub(crate) fn find<E>(
     root: &Path,
     count: &Count,

@@ -2,7 +2,7 @@
 //! the largest files, unfinished work, duplicates. It says what it knows as soon as it knows it,
 //! so that a census that is stopped half way is half a report.
 //!
-//! It does not know what is worth counting to whoever asks; the prompt may name a folder.
+//! It does not know which files matter to the user; the prompt may name a folder.
 
 mod count;
 mod duplicates;

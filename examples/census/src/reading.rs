@@ -89,8 +89,8 @@ impl Reader {
         Ok(reading)
     }
 
-    /// Counts the whole lines among the first `filled` bytes and moves what is left to the
-    /// front. A line that fills the buffer is taken in pieces. Answers how much is left.
+    /// Counts the whole lines among the first `filled` bytes and moves the rest to the front. A
+    /// line that fills the buffer is counted in pieces. Returns the length of the rest.
     fn take_lines(&mut self, filled: usize, reading: &mut Reading, in_line: &mut bool) -> usize {
         let mut start = 0;
         while let Some(length) = find(b'\n', &self.buffer[start..filled]) {

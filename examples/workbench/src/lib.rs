@@ -10,7 +10,7 @@ use lastword_guest::run_tools::Reason;
 
 use crate::briefing::{TOOLS, briefing};
 
-/// Answers of the model at the most.
+/// The largest number of answers of the model.
 const STEPS_MAX: u32 = 40;
 
 /// Refusals that are told at the end, at the most.

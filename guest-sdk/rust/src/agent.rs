@@ -5,19 +5,20 @@ use crate::{Config, Manifest, Outcome, Result, Turn, panic};
 
 /// An agent.
 pub trait Agent {
-    /// What an embedder may set for a session: `()` for an agent without settings, or a type
-    /// that implements [`Default`] and `serde::Deserialize`.
+    /// The settings that an embedder can set for a session: `()` for an agent without settings, or
+    /// a type that implements [`Default`] and `serde::Deserialize`.
     type Config: Config;
 
-    /// What the agent says about itself. Called at load, with everything denied.
+    /// Returns the agent's description of itself. The host calls it at load, with every capability
+    /// denied.
     fn manifest() -> Manifest;
 
-    /// One run: an answer to one prompt. The instance is not used again afterwards.
+    /// Carries out one run: answers one prompt. The instance is not used again afterwards.
     ///
     /// # Errors
     ///
-    /// An error ends the run as failed, with its code and message as the detail; if the host is
-    /// stopping the run already, its cause stands.
+    /// An error ends the run as failed, with its code and message as the detail. If the host is
+    /// already stopping the run, the host's cause stands.
     fn run(turn: &Turn<Self::Config>) -> Result<Outcome>;
 }
 

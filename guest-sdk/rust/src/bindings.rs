@@ -1,5 +1,6 @@
-//! The only place where code is generated from the WIT package, and so the only one with
-//! `unsafe` in it. Public for the export macros and for tests of a host; no part of the API.
+//! The only module that is generated from the WIT package, and therefore the only one that contains
+//! `unsafe`. It is public for the export macros and for tests of a host, and is not part of the
+//! API.
 
 use crate::{Agent, Epilogue};
 
@@ -13,8 +14,8 @@ pub mod agent {
     });
 }
 
-/// What the world `agent-with-epilogue` has beyond `agent`. A component that exports both is
-/// the sum of the two, so that the imports are generated once.
+/// The exports that the world `agent-with-epilogue` adds to `agent`. A component that exports both
+/// worlds is the sum of the two, so that the imports are generated only once.
 pub mod closing {
     wit_bindgen::generate!({
         inline: "

@@ -1,15 +1,16 @@
-//! How the JSON that an embedder sets becomes the settings of an agent.
+//! Parses the JSON that an embedder sets into the settings of an agent.
 
 use serde::de::DeserializeOwned;
 
 use crate::{Code, Error, Result};
 
-/// Settings of an agent; implemented by every type that has what it needs.
+/// Settings of an agent. Implemented by every type that is `DeserializeOwned` and `Default`.
 pub trait Config: DeserializeOwned + Default {}
 
 impl<T: DeserializeOwned + Default> Config for T {}
 
-/// No settings, whichever way an embedder writes that, are the defaults.
+/// Returns the default settings for an empty text, `null` and an empty object, which all mean that
+/// the embedder has set nothing.
 pub(crate) fn parse<C: Config>(json: &str) -> Result<C> {
     if matches!(json.trim(), "" | "{}" | "null") {
         return Ok(C::default());

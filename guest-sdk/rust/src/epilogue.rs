@@ -1,17 +1,19 @@
-//! Closing words: the optional export of an agent that was interrupted.
+//! The optional export that adds closing words after an agent was interrupted.
 
 use crate::bindings::epilogue;
 use crate::{Agent, Part, panic};
 
 pub use crate::bindings::epilogue::Interruption;
 
-/// An agent with closing words, exported with [`export_with_epilogue!`](crate::export_with_epilogue).
+/// An agent with closing words, exported with
+/// [`export_with_epilogue!`](crate::export_with_epilogue).
 pub trait Epilogue: Agent {
-    /// Parts to add after an interruption, below what the run had `said`.
+    /// Returns parts to add after an interruption, below the parts that the run had already written
+    /// (`said`).
     ///
-    /// It runs in a fresh instance that knows nothing of the run but these arguments, within a
-    /// few hundred milliseconds, without a model and without tools. Whatever happens here, what
-    /// was said stands.
+    /// It is called in a fresh instance that knows nothing of the run except these arguments. It
+    /// has a few hundred milliseconds, no model and no tools. If it fails, the parts in `said` are
+    /// kept all the same.
     fn close(interruption: &Interruption, said: &[Part]) -> Vec<Part>;
 }
 

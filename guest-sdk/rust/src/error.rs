@@ -1,14 +1,14 @@
-//! One error for an agent: what the host answered, or what the agent found by itself.
+//! The error type of an agent: a failure that the host reported, or an error of the agent's own.
 
 use std::{fmt, io};
 
 use crate::bindings::types::Failure;
 use crate::{Code, Extra};
 
-/// The result of what an agent does.
+/// The result type of an agent's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why something could not be done: a code for programs and a message for people.
+/// Why an operation failed: a code for programs and a message for people.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Error {
     code: Code,
@@ -18,7 +18,7 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error of the agent's own.
+    /// Creates an error of the agent's own.
     pub fn new(code: impl Into<Code>, message: impl Into<String>) -> Self {
         Self {
             code: code.into(),
@@ -28,41 +28,42 @@ impl Error {
         }
     }
 
-    /// The same, marked as one that may pass if tried again.
+    /// Returns the error, marked as one that may succeed if it is tried again.
     #[must_use]
     pub fn retryable(mut self) -> Self {
         self.retryable = true;
         self
     }
 
-    /// The same with words in front that say what was being done; the code stays.
+    /// Returns the error with `doing`, the operation that failed, in front of its message. The code
+    /// is kept.
     #[must_use]
     pub fn context(mut self, doing: impl fmt::Display) -> Self {
         self.message = format!("{doing}: {}", self.message);
         self
     }
 
-    /// The code.
+    /// Returns the code.
     pub fn code(&self) -> &Code {
         &self.code
     }
 
-    /// The message.
+    /// Returns the message.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// Whether the same may succeed later.
+    /// Whether the same operation may succeed later.
     pub fn is_retryable(&self) -> bool {
         self.retryable
     }
 
-    /// Whether the host is stopping the run: end, and do not try again.
+    /// Whether the host is stopping the run. The agent should then return and not try again.
     pub fn is_cancelled(&self) -> bool {
         self.code == Code::Cancelled
     }
 
-    /// Whether a capability was not granted.
+    /// Whether a capability was denied.
     pub fn is_denied(&self) -> bool {
         self.code == Code::Denied
     }
@@ -75,8 +76,8 @@ impl Error {
                 .is_some_and(|reason| reason == "context-overflow")
     }
 
-    /// The size in tokens of the window that a request did not fit, if the service or the host
-    /// knows it.
+    /// Returns the size of the model's window in tokens, if a request did not fit it and the
+    /// service or the host knows the size.
     pub fn context_tokens(&self) -> Option<u32> {
         self.extra_value("context_tokens")?
             .as_u64()?
@@ -89,7 +90,7 @@ impl Error {
         serde_json::from_str(json).ok()
     }
 
-    /// Named JSON values that the host put beside the message.
+    /// Returns the named JSON values that the host added to the error.
     pub fn extra(&self) -> &Extra {
         &self.extra
     }
@@ -166,14 +167,14 @@ impl From<std::str::Utf8Error> for Error {
     }
 }
 
-/// A message without a code of its own has the code [`Code::Internal`].
+/// Gives a plain message the code [`Code::Internal`].
 impl From<String> for Error {
     fn from(message: String) -> Self {
         Self::new(Code::Internal, message)
     }
 }
 
-/// A message without a code of its own has the code [`Code::Internal`].
+/// Gives a plain message the code [`Code::Internal`].
 impl From<&str> for Error {
     fn from(message: &str) -> Self {
         Self::new(Code::Internal, message)

@@ -34,15 +34,15 @@
 //! with `cargo build --release --target wasm32-wasip2`. Files of the workspace are below
 //! [`WORKSPACE`], for `std::fs`; `/tmp` is the run's own.
 //!
-//! A host call that was not carried out is an [`Error`] with a [`code`](Error::code). `?` hands
-//! it to the host: a run that was stopped then ends with the host's cause, any other as failed.
-//! A panic is reported to the host with its message and place.
+//! A host call that was not carried out returns an [`Error`] with a [`code`](Error::code). If the
+//! agent returns it with `?`, a run that was being stopped ends with the host's cause, and any
+//! other run ends as failed. A panic is reported to the host with its message and place.
 //!
 //! [`run_tools`] is the loop in which a model calls tools until it has its answer.
 //! [`Turn::ask_json`] asks a model for a typed value instead of text.
 //!
-//! On a native target everything compiles, but there is no host: a host call panics, unless a
-//! test runs the agent with [`testing::Host`].
+//! On a native target everything compiles, but there is no host: a host call panics, unless a test
+//! runs the agent with [`testing::Host`].
 //!
 //! The crate depends on the interfaces in `wit/` and on no code of the host.
 
@@ -81,10 +81,10 @@ pub use outcome::Outcome;
 pub use turn::{Messages, Turn};
 pub use words::{Code, FinishReason, Origin, ToolChoice};
 
-/// Where the workspace's files are, if `read-files` was granted.
+/// The directory of the workspace's files, if `read-files` was granted.
 pub const WORKSPACE: &str = "/workspace";
 
-/// What most agents use.
+/// The items that most agents use.
 pub mod prelude {
     pub use crate::log::Level;
     pub use crate::model::{Completion, Context, Event, Reply, Request};
@@ -96,10 +96,10 @@ pub mod prelude {
     };
 }
 
-/// Makes the component out of a type that implements [`Agent`].
+/// Exports a type that implements [`Agent`] as the component.
 ///
-/// On a native target it only checks that the type does: exported names of components are no
-/// names that a native linker takes.
+/// On a native target it only checks that the type implements the trait: the names that a component
+/// exports are not valid names for a native linker.
 #[macro_export]
 macro_rules! export {
     ($agent:ident) => {
@@ -111,9 +111,9 @@ macro_rules! export {
     };
 }
 
-/// Makes the component out of a type that implements [`Agent`] and [`Epilogue`].
+/// Exports a type that implements [`Agent`] and [`Epilogue`] as the component.
 ///
-/// On a native target it only checks that the type does.
+/// On a native target it only checks that the type implements both traits.
 #[macro_export]
 macro_rules! export_with_epilogue {
     ($agent:ident) => {

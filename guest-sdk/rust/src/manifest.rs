@@ -1,9 +1,9 @@
-//! What an agent says about itself before it ever runs.
+//! An agent's description of itself, which the host reads before any run.
 
 use crate::Extra;
 use crate::bindings::turn;
 
-/// Something that only the host can let an agent do.
+/// Something that an agent can do only if the host allows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Capability {
@@ -17,18 +17,18 @@ pub enum Capability {
     Tools,
     /// Make HTTP requests. Scope: host names.
     Network,
-    /// Keep small values between runs.
+    /// Store small values that are kept between runs.
     State,
     /// Run other agents. Scope: names of agents.
     RunAgents,
     /// Run commands on the machine. Scope: names of programs.
     RunCommands,
-    /// Have secrets used on its behalf. Scope: names of secrets.
+    /// Refer to secrets in requests; the host fills in their values. Scope: names of secrets.
     Secrets,
 }
 
 impl Capability {
-    /// The name in the interface.
+    /// Returns the name that the interface uses.
     pub fn name(self) -> &'static str {
         match self {
             Self::ReadFiles => "read-files",
@@ -54,7 +54,8 @@ pub struct Want {
 }
 
 impl Want {
-    /// An optional want, for the whole capability. The reason is a phrase for people: "to answer".
+    /// Creates an optional want for the whole capability. The reason is a phrase for people, such
+    /// as "to answer".
     pub fn new(capability: Capability, reason: impl Into<String>) -> Self {
         Self {
             capability,
@@ -64,14 +65,15 @@ impl Want {
         }
     }
 
-    /// Without it the agent cannot work.
+    /// Marks the want as required: the agent cannot work without it.
     #[must_use]
     pub fn required(mut self) -> Self {
         self.required = true;
         self
     }
 
-    /// Only these: names of models, tools, hosts and so on, as the capability has them.
+    /// Limits the want to these names: names of models, tools, hosts and so on, depending on the
+    /// capability.
     #[must_use]
     pub fn scope<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.scope = names.into_iter().map(Into::into).collect();
@@ -92,7 +94,7 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// A manifest that wants nothing. For the version, `env!("CARGO_PKG_VERSION")` is usual.
+    /// Creates a manifest without wants. The version is usually `env!("CARGO_PKG_VERSION")`.
     pub fn new(name: impl Into<String>, version: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -105,48 +107,48 @@ impl Manifest {
         }
     }
 
-    /// One sentence about what the agent does.
+    /// Sets the description: one sentence about what the agent does.
     #[must_use]
     pub fn describe(mut self, description: impl Into<String>) -> Self {
         self.description = description.into();
         self
     }
 
-    /// Asks for a capability that the agent can do without.
+    /// Asks for a capability that the agent can work without.
     #[must_use]
     pub fn wants(self, capability: Capability, reason: impl Into<String>) -> Self {
         self.want(Want::new(capability, reason))
     }
 
-    /// Asks for a capability that the agent cannot do without.
+    /// Asks for a capability that the agent cannot work without.
     #[must_use]
     pub fn needs(self, capability: Capability, reason: impl Into<String>) -> Self {
         self.want(Want::new(capability, reason).required())
     }
 
-    /// Asks for a capability, with everything that a [`Want`] can say.
+    /// Asks for a capability with a [`Want`] of the caller's own, which can also have a scope.
     #[must_use]
     pub fn want(mut self, want: Want) -> Self {
         self.wants.push(want);
         self
     }
 
-    /// A JSON Schema of the configuration.
+    /// Sets a JSON Schema of the agent's configuration.
     #[must_use]
     pub fn config_schema(mut self, schema: &serde_json::Value) -> Self {
         self.config_schema_json = Some(schema.to_string());
         self
     }
 
-    /// The prompt of a run that was started without one. An agent without a default prompt
-    /// refuses an empty one.
+    /// Sets the prompt of a run that was started with an empty one. An agent without a default
+    /// prompt refuses an empty prompt.
     #[must_use]
     pub fn default_prompt(mut self, prompt: impl Into<String>) -> Self {
         self.default_prompt = Some(prompt.into());
         self
     }
 
-    /// A named JSON value for hosts that know the name.
+    /// Adds a named JSON value for hosts that know the name.
     #[must_use]
     pub fn extra(mut self, name: impl Into<String>, value: &serde_json::Value) -> Self {
         self.extra.push((name.into(), value.to_string()));

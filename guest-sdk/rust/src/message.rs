@@ -1,4 +1,5 @@
-//! The values of a conversation, as the interface has them, with shorter ways to make and read them.
+//! The values of a conversation as the interface defines them, with shorter ways to create and read
+//! them.
 
 pub use crate::bindings::types::{
     Blob, Body, Content, Extra, Message, Part, Role, Source, ToolCall, ToolResult, Usage,
@@ -14,22 +15,22 @@ impl From<Body> for Part {
 }
 
 impl Part {
-    /// Text.
+    /// Creates a text part.
     pub fn text(text: impl Into<String>) -> Self {
         Body::Text(text.into()).into()
     }
 
-    /// Reasoning, which stands beside the answer.
+    /// Creates a reasoning part, which is shown apart from the answer.
     pub fn reasoning(text: impl Into<String>) -> Self {
         Body::Reasoning(text.into()).into()
     }
 
-    /// Bytes of a media type.
+    /// Creates a data part from bytes and their media type.
     pub fn data(media_type: impl Into<String>, bytes: Vec<u8>) -> Self {
         Body::Data(Blob::inline(media_type, bytes)).into()
     }
 
-    /// Bytes of a media type, with the name of a file.
+    /// Creates a data part from bytes, their media type and a file name.
     pub fn file(media_type: impl Into<String>, name: impl Into<String>, bytes: Vec<u8>) -> Self {
         Body::Data(Blob {
             name: Some(name.into()),
@@ -38,7 +39,7 @@ impl Part {
         .into()
     }
 
-    /// A tool call that the agent serves itself; its result goes to
+    /// Creates a tool call that the agent serves itself. Pass its result to
     /// [`Turn::record_result`](crate::Turn::record_result).
     pub fn tool_call(
         id: impl Into<String>,
@@ -53,7 +54,7 @@ impl Part {
         .into()
     }
 
-    /// The text, if it is a text part.
+    /// Returns the text, if this is a text part.
     pub fn as_text(&self) -> Option<&str> {
         match &self.body {
             Body::Text(text) => Some(text),
@@ -61,8 +62,8 @@ impl Part {
         }
     }
 
-    /// The bytes, or where they are, if it is a data part.
-    /// [`Turn::bytes`](crate::Turn::bytes) reads them.
+    /// Returns the bytes or the id under which the host keeps them, if this is a data part.
+    /// [`Turn::bytes`](crate::Turn::bytes) reads both kinds.
     pub fn as_data(&self) -> Option<&Blob> {
         match &self.body {
             Body::Data(blob) => Some(blob),
@@ -70,7 +71,7 @@ impl Part {
         }
     }
 
-    /// The call, if it is a tool call.
+    /// Returns the call, if this is a tool call.
     pub fn as_tool_call(&self) -> Option<&ToolCall> {
         match &self.body {
             Body::ToolCall(call) => Some(call),
@@ -78,14 +79,14 @@ impl Part {
         }
     }
 
-    /// Whether it is a tool call that was cut off before it was whole. It is never carried out,
-    /// whatever its arguments are.
+    /// Whether this is a tool call that was cut off before it was complete. Such a call is never
+    /// carried out, whatever its arguments are.
     pub fn is_incomplete(&self) -> bool {
         let marked = |(name, json): &(String, String)| name == "incomplete" && json == "true";
         self.as_tool_call().is_some() && self.extra.iter().any(marked)
     }
 
-    /// The result, if it is a tool's.
+    /// Returns the result, if this is a tool result.
     pub fn as_tool_result(&self) -> Option<&ToolResult> {
         match &self.body {
             Body::ToolResult(result) => Some(result),
@@ -95,7 +96,7 @@ impl Part {
 }
 
 impl Blob {
-    /// Bytes in place, without a name.
+    /// Creates a blob that holds its bytes itself, without a name.
     pub fn inline(media_type: impl Into<String>, bytes: Vec<u8>) -> Self {
         Self {
             media_type: media_type.into(),
@@ -106,14 +107,14 @@ impl Blob {
 }
 
 impl Message {
-    /// The text parts, joined.
+    /// Returns the text parts, joined.
     pub fn text(&self) -> String {
         joined_text(&self.parts)
     }
 }
 
 impl Usage {
-    /// No tokens.
+    /// Returns a usage of no tokens.
     pub fn none() -> Self {
         Self {
             input_tokens: 0,
@@ -122,8 +123,8 @@ impl Usage {
         }
     }
 
-    /// Adds the tokens of another answer. Counts in `extra`, such as `cache_read_tokens`, are
-    /// summed by their names; other values there are left out.
+    /// Adds the tokens of another answer. Counts in `extra`, such as `cache_read_tokens`, are added
+    /// by name; other values in `extra` are left out.
     pub fn add(&mut self, other: &Self) {
         self.input_tokens = self.input_tokens.saturating_add(other.input_tokens);
         self.output_tokens = self.output_tokens.saturating_add(other.output_tokens);
@@ -143,7 +144,7 @@ impl Usage {
 }
 
 impl ToolResult {
-    /// A result of text.
+    /// Creates a result with a text.
     pub fn text(call_id: impl Into<String>, text: impl Into<String>) -> Self {
         Self {
             call_id: call_id.into(),
@@ -153,7 +154,7 @@ impl ToolResult {
         }
     }
 
-    /// A result that says what went wrong.
+    /// Creates a result that reports an error.
     pub fn error(call_id: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             is_error: true,
@@ -161,7 +162,7 @@ impl ToolResult {
         }
     }
 
-    /// The text of the content, joined.
+    /// Returns the texts of the content, joined.
     pub fn joined_text(&self) -> String {
         let texts = self.content.iter().map(|content| match content {
             Content::Text(text) => text.as_str(),
@@ -171,7 +172,7 @@ impl ToolResult {
     }
 }
 
-/// The text parts among `parts`, one after the other as they were written.
+/// Returns the text parts among `parts`, joined in their order.
 pub(crate) fn joined_text(parts: &[Part]) -> String {
     parts.iter().filter_map(Part::as_text).collect()
 }

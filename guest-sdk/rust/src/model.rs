@@ -1,4 +1,4 @@
-//! Asking a language model through the host.
+//! Requests to a language model through the host.
 
 use std::marker::PhantomData;
 
@@ -20,8 +20,8 @@ impl Model<'_> {
         Self { turn: PhantomData }
     }
 
-    /// Asks one question, without the conversation so far, and returns the text of the answer
-    /// as it comes.
+    /// Asks one question without the conversation so far, and returns the text of the answer while
+    /// it arrives.
     ///
     /// # Errors
     ///
@@ -31,14 +31,14 @@ impl Model<'_> {
         Ok(completion.into_text())
     }
 
-    /// Sends a request. Returns once it is under way.
+    /// Sends a request. Returns once the request is under way.
     ///
     /// # Errors
     ///
-    /// `denied` without the capability `model`, `cancelled` when the run is being stopped,
-    /// `limit` for what is longer than the model's window
-    /// ([`is_context_overflow`](crate::Error::is_context_overflow)), and otherwise as the host
-    /// answers. The host has already tried failures that may pass again.
+    /// `denied` without the capability `model`, `cancelled` when the run is being stopped, `limit`
+    /// for a request that is longer than the model's window
+    /// ([`is_context_overflow`](crate::Error::is_context_overflow)), and otherwise the host's
+    /// failure. The host has already repeated requests that failed for a passing reason.
     pub fn complete(&self, request: Request) -> Result<Completion> {
         let inner = imports::complete(&request.into())?;
         Ok(Completion {
@@ -47,7 +47,7 @@ impl Model<'_> {
         })
     }
 
-    /// The models that this run may ask, the session's own first.
+    /// Returns the models that this run may ask, the session's own model first.
     ///
     /// # Errors
     ///
@@ -57,7 +57,7 @@ impl Model<'_> {
     }
 }
 
-/// What is asked of a model. A new one has no context: add the conversation with
+/// A request to a model. A new one has no context: add the conversation with
 /// [`context`](Self::context), questions with [`user`](Self::user), or both.
 #[derive(Clone, Debug, PartialEq)]
 #[must_use = "a request is sent by `Model::complete`"]
@@ -72,7 +72,7 @@ impl Default for Request {
 }
 
 impl Request {
-    /// A request to the session's own model, with everything at the host's defaults.
+    /// Creates a request to the session's own model, with the host's default for every setting.
     pub fn new() -> Self {
         Self {
             inner: model::Request {
@@ -91,19 +91,19 @@ impl Request {
         }
     }
 
-    /// A model by its name, instead of the session's own.
+    /// Sets the name of the model, instead of the session's own model.
     pub fn model(mut self, name: impl Into<String>) -> Self {
         self.inner.model = Some(name.into());
         self
     }
 
-    /// The model that was named, if any was.
+    /// Returns the name of the model, if one was set.
     pub(crate) fn model_name(&self) -> Option<&str> {
         self.inner.model.as_deref()
     }
 
-    /// A request to the same model with the same settings that asks nothing yet: no task, no
-    /// messages, no tools.
+    /// Returns a request to the same model with the same settings, but without a system prompt,
+    /// messages and tools.
     pub(crate) fn anew(&self) -> Self {
         let mut request = Self::new();
         request.inner.model.clone_from(&self.inner.model);
@@ -113,12 +113,14 @@ impl Request {
         request
     }
 
-    /// Whether the host puts the conversation in front, with its summary.
+    /// Whether the host puts the conversation, with its summary, in front of the request's
+    /// messages.
     pub(crate) fn has_conversation(&self) -> bool {
         self.inner.context == Context::SinceSummary
     }
 
-    /// What the request holds by itself, the conversation apart: texts, and parts of messages.
+    /// Returns the request's own content without the conversation: its texts, and the parts of its
+    /// messages.
     pub(crate) fn own_content(&self) -> (impl Iterator<Item = &str>, impl Iterator<Item = &Part>) {
         let inner = &self.inner;
         let tools = inner.tools.iter();
@@ -128,14 +130,15 @@ impl Request {
         (texts, parts)
     }
 
-    /// What the host puts in front. With [`Context::SinceSummary`] that is the conversation up
-    /// to now, this run's prompt included, so that the prompt need not be repeated.
+    /// Sets what the host puts in front of the request's messages. With [`Context::SinceSummary`]
+    /// that is the conversation up to now. It includes this run's prompt, which the request then
+    /// need not repeat.
     pub fn context(mut self, context: Context) -> Self {
         self.inner.context = context;
         self
     }
 
-    /// What the model is told about its task.
+    /// Sets the system prompt.
     pub fn system(mut self, text: impl Into<String>) -> Self {
         self.inner.system = Some(text.into());
         self
@@ -157,8 +160,8 @@ impl Request {
         self
     }
 
-    /// Adds a part to the last message, if that is the user's, or else as a message of the user:
-    /// a picture below a question.
+    /// Adds a part to the last message if the user wrote that one, and otherwise as a new message
+    /// of the user. For example a picture below a question.
     pub fn part(mut self, part: Part) -> Self {
         match self.inner.messages.last_mut() {
             Some(last) if last.role == Role::User => last.parts.push(part),
@@ -167,44 +170,44 @@ impl Request {
         self
     }
 
-    /// Tools that the model may call.
+    /// Adds tools that the model may call.
     pub fn tools(mut self, tools: impl IntoIterator<Item = ToolSpec>) -> Self {
         self.inner.tools.extend(tools);
         self
     }
 
-    /// Whether the model is to call a tool; the name of one is [`ToolChoice::Tool`].
+    /// Sets whether the model should call a tool. [`ToolChoice::Tool`] names one tool.
     pub fn tool_choice(mut self, choice: impl Into<ToolChoice>) -> Self {
         self.inner.tool_choice = Some(choice.into().into());
         self
     }
 
-    /// A JSON Schema that the answer has to fit; [`Turn::ask_json`](crate::Turn::ask_json) sets
-    /// it and reads the answer.
+    /// Sets a JSON Schema that the answer has to fit. [`Turn::ask_json`](crate::Turn::ask_json)
+    /// sets it and parses the answer.
     pub fn output_schema(mut self, schema: &serde_json::Value) -> Self {
         self.inner.output_schema_json = Some(schema.to_string());
         self
     }
 
-    /// Adds a text at which the answer ends.
+    /// Adds a text at which the model ends its answer.
     pub fn stop(mut self, text: impl Into<String>) -> Self {
         self.inner.stop.push(text.into());
         self
     }
 
-    /// The longest answer, in tokens.
+    /// Sets the largest length of the answer, in tokens.
     pub fn max_output_tokens(mut self, tokens: u32) -> Self {
         self.inner.max_output_tokens = Some(tokens);
         self
     }
 
-    /// How far the answer may stray; 0 is the least.
+    /// Sets the temperature: how much answers to the same request may vary. 0 is the least.
     pub fn temperature(mut self, temperature: f32) -> Self {
         self.inner.temperature = Some(temperature);
         self
     }
 
-    /// A named JSON value for the provider.
+    /// Adds a named JSON value for the provider.
     pub fn extra(mut self, name: impl Into<String>, value: &serde_json::Value) -> Self {
         self.inner.extra.push((name.into(), value.to_string()));
         self
@@ -218,14 +221,14 @@ impl From<Request> for model::Request {
 }
 
 impl Reply {
-    /// Why the answer ended: its `finish`.
+    /// Returns why the answer ended: its `finish`.
     pub fn reason(&self) -> FinishReason {
         self.finish.as_str().into()
     }
 }
 
-/// An answer under way: an iterator over its events. It ends after the first error. Dropping it
-/// ends the request.
+/// An answer that is under way: an iterator over its events. It ends after the first error.
+/// Dropping it cancels the request.
 #[derive(Debug)]
 pub struct Completion {
     inner: imports::Completion,
@@ -233,17 +236,18 @@ pub struct Completion {
 }
 
 impl Completion {
-    /// Streams the rest into the transcript, text and reasoning alike, and returns the whole.
-    /// The deltas do not pass through the agent, so this is the cheapest way to answer.
+    /// Streams the rest of the answer into the transcript, text and reasoning alike, and returns
+    /// the whole answer. The deltas do not pass through the agent, which makes this the cheapest
+    /// way to answer.
     ///
     /// # Errors
     ///
-    /// As the host answers. What had arrived by then stays in the transcript.
+    /// The host's failure. What had arrived by then stays in the transcript.
     pub fn to_transcript(&self) -> Result<Reply> {
         Ok(self.inner.to_transcript()?)
     }
 
-    /// Only the text, for an agent that passes it on.
+    /// Returns an iterator over the text alone.
     pub fn into_text(self) -> Deltas {
         Deltas { events: self }
     }
@@ -262,7 +266,7 @@ impl Iterator for Completion {
     }
 }
 
-/// The text of an answer, piece by piece as it comes.
+/// The text of an answer, in pieces as they arrive.
 #[derive(Debug)]
 pub struct Deltas {
     events: Completion,

@@ -1,4 +1,4 @@
-//! How a run ended, as its agent reports it. Ends such as a cancellation are missing here, since
+//! The end of a run, as its agent reports it. Ends such as a cancellation are missing here, since
 //! only the host decides them.
 
 use std::time::Duration;
@@ -7,7 +7,7 @@ use crate::bindings::turn;
 use crate::model::Reply;
 use crate::{Extra, FinishReason, Result};
 
-/// The end of a run that went as it should.
+/// The end of a run that the agent ended without an error.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
     finish: FinishReason,
@@ -16,19 +16,20 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// The answer is complete.
+    /// Creates the outcome of a complete answer.
     pub fn end_turn() -> Self {
         Self::finish(FinishReason::EndTurn)
     }
 
-    /// The run waits for a time or an answer, which starts a new run. Say for which with
-    /// [`wake_after`](Self::wake_after), [`ask`](Self::ask), or both; with both, the first to come
-    /// starts it. A run that another run started cannot wait, and fails if it says so.
+    /// Creates the outcome of a run that waits for a time or an answer, which starts a new run. Set
+    /// them with [`wake_after`](Self::wake_after), [`ask`](Self::ask), or both; with both, the
+    /// first one to come starts the new run. A run that another run started cannot wait, and fails
+    /// if it tries to.
     pub fn waiting() -> Self {
         Self::finish(FinishReason::Waiting)
     }
 
-    /// The run ended for this reason.
+    /// Creates an outcome with this reason.
     pub fn finish(reason: impl Into<FinishReason>) -> Self {
         Self {
             finish: reason.into(),
@@ -42,8 +43,8 @@ impl Outcome {
     ///
     /// A prompt to the session in between runs at once, and the new run starts all the same. Runs
     /// that times start one after the other, without a prompt or an answer in between, share the
-    /// limits of one run: its deadline, its tokens, its tool calls, and how much it writes. The host
-    /// bounds their number: the run that would wait once more fails with `limit(wakes)`.
+    /// limits of one run: its deadline, its tokens, its tool calls, and how much it writes. The
+    /// host bounds their number: the run that would wait once more fails with `limit(wakes)`.
     #[must_use]
     pub fn wake_after(self, time: Duration) -> Self {
         let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
@@ -63,33 +64,33 @@ impl Outcome {
         self.extra("ask", &question)
     }
 
-    /// How it ended: the reason that [`finish`](Self::finish) was given.
+    /// Returns the reason that was given to [`finish`](Self::finish).
     pub fn reason(&self) -> &FinishReason {
         &self.finish
     }
 
-    /// The value for programs, as JSON.
+    /// Returns the value for programs, as JSON.
     pub fn output_json(&self) -> Option<&str> {
         self.output_json.as_deref()
     }
 
-    /// A named value that was put beside it, as JSON.
+    /// Returns the named value that was added with this name, as JSON.
     pub fn extra_json(&self, name: &str) -> Option<&str> {
         let named = self.extra.iter().find(|(own, _)| own == name);
         named.map(|(_, json)| json.as_str())
     }
 
-    /// The same with a value for programs.
+    /// Sets a value for programs.
     ///
     /// # Errors
     ///
-    /// `invalid`, if the value cannot be written as JSON.
+    /// `invalid` if the value cannot be written as JSON.
     pub fn output(mut self, value: &impl serde::Serialize) -> Result<Self> {
         self.output_json = Some(serde_json::to_string(value)?);
         Ok(self)
     }
 
-    /// A named JSON value for hosts that know the name.
+    /// Adds a named JSON value for hosts that know the name.
     #[must_use]
     pub fn extra(mut self, name: impl Into<String>, value: &serde_json::Value) -> Self {
         self.extra.push((name.into(), value.to_string()));
@@ -97,7 +98,7 @@ impl Outcome {
     }
 }
 
-/// A run that ends as its model's answer did.
+/// Creates the outcome of a run that ends for the same reason as its model's answer.
 impl From<&Reply> for Outcome {
     fn from(reply: &Reply) -> Self {
         Self::finish(reply.reason())

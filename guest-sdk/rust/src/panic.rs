@@ -1,12 +1,12 @@
-//! A panic's message and place, told to the host before the trap that ends the run.
+//! Reports a panic's message and place to the host before the trap that ends the run.
 
 use std::panic::{Location, PanicHookInfo};
 use std::sync::Once;
 
 use crate::bindings::log;
 
-/// Installs the hook, once per instance. A native build keeps the hook it has: it has no host
-/// to tell.
+/// Installs the panic hook, once per instance. A native build keeps its own hook, since it has no
+/// host to report to.
 pub(crate) fn report_to_host() {
     static INSTALLED: Once = Once::new();
     if cfg!(target_family = "wasm") {
@@ -20,10 +20,11 @@ fn report(panic: &PanicHookInfo<'_>) {
     log::write(log::Level::Error, &line, Some(&fields));
 }
 
-/// Bytes of a message that the field holds: the host reads no field that is longer than a line.
+/// The largest number of bytes of a message in the field `panic`: the host ignores fields that are
+/// longer than a log line.
 const MESSAGE_BYTES_MAX: usize = 512;
 
-/// The line for people, and the field `panic` that the host reads.
+/// Returns the line for people, and the JSON of the field `panic` that the host reads.
 fn describe(message: &str, place: Option<&Location<'_>>) -> (String, String) {
     let short = &message[..message.floor_char_boundary(MESSAGE_BYTES_MAX)];
     let Some(place) = place else {

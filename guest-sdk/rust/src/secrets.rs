@@ -1,15 +1,15 @@
-//! Secrets: a guest can ask whether there is one, and name it in a request; it never sees a value.
+//! Secrets: an agent can ask whether one exists and name it in a request, but never sees its value.
 
 use crate::host::secrets;
 use crate::{Result, Turn};
 
 impl<C> Turn<C> {
-    /// Whether there is a secret of this name. The host puts it where `{{secret:NAME}}` stands in
-    /// the value of a header, in requests to the hosts that may have it.
+    /// Whether a secret of this name exists. The host replaces `{{secret:NAME}}` in the value of a
+    /// header by the secret, in requests to the hosts that may receive it.
     ///
     /// # Errors
     ///
-    /// As the host answers: `denied` unless `secrets` is granted for the name.
+    /// The host's failure: `denied` unless `secrets` is granted for the name.
     pub fn has_secret(&self, name: &str) -> Result<bool> {
         Ok(secrets::exists(name)?)
     }

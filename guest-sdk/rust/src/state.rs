@@ -1,4 +1,4 @@
-//! Small values that an agent keeps between runs.
+//! Small values that an agent stores between runs.
 
 use std::marker::PhantomData;
 
@@ -10,9 +10,9 @@ use crate::host::state;
 
 pub use crate::bindings::state::Scope;
 
-/// The values of one scope. They are durable as soon as a call returns, and so survive a run
-/// that is stopped. Every call fails with `cancelled`, `denied`, `invalid` or `unavailable`;
-/// one that stores also with `limit`.
+/// The values of one scope. They are durable as soon as a call returns, and therefore survive a run
+/// that is stopped. Every call fails with `cancelled`, `denied`, `invalid` or `unavailable`; calls
+/// that store a value also fail with `limit`.
 #[derive(Clone, Copy, Debug)]
 pub struct State<'turn> {
     scope: Scope,
@@ -27,20 +27,20 @@ impl State<'_> {
         }
     }
 
-    /// The value, or none if it was never set.
+    /// Returns the value, or none if it was never set.
     ///
     /// # Errors
     ///
-    /// As the host answers.
+    /// The host's failure.
     pub fn get(&self, key: &str) -> Result<Option<Vec<u8>>> {
         Ok(state::get(self.scope, key)?)
     }
 
-    /// The value, read as JSON.
+    /// Returns the value, parsed as JSON.
     ///
     /// # Errors
     ///
-    /// As the host answers, or `invalid` if the value is not what the type expects.
+    /// The host's failure, or `invalid` if the value does not fit the type.
     pub fn get_json<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
         let value = self.get(key)?;
         Ok(value
@@ -48,11 +48,11 @@ impl State<'_> {
             .transpose()?)
     }
 
-    /// Sets a value, whatever was there.
+    /// Sets a value, and replaces the present one.
     ///
     /// # Errors
     ///
-    /// As the host answers.
+    /// The host's failure.
     pub fn set(&self, key: &str, value: &[u8]) -> Result<()> {
         Ok(state::set(self.scope, key, value)?)
     }
@@ -61,16 +61,16 @@ impl State<'_> {
     ///
     /// # Errors
     ///
-    /// As the host answers, or `invalid` if the value cannot be written as JSON.
+    /// The host's failure, or `invalid` if the value cannot be written as JSON.
     pub fn set_json(&self, key: &str, value: &impl Serialize) -> Result<()> {
         self.set(key, &serde_json::to_vec(value)?)
     }
 
-    /// Sets a value only if the present one is `expected` (none: not set); says whether it did.
+    /// Sets a value only if the present one is `expected` (none: not set). Returns whether it did.
     ///
     /// # Errors
     ///
-    /// As the host answers.
+    /// The host's failure.
     pub fn compare_and_set(
         &self,
         key: &str,
@@ -80,20 +80,20 @@ impl State<'_> {
         Ok(state::compare_and_set(self.scope, key, expected, value)?)
     }
 
-    /// Removes a value, if there is one.
+    /// Removes a value. A key without a value is not an error.
     ///
     /// # Errors
     ///
-    /// As the host answers.
+    /// The host's failure.
     pub fn delete(&self, key: &str) -> Result<()> {
         Ok(state::delete(self.scope, key)?)
     }
 
-    /// The keys that start with `prefix`.
+    /// Returns the keys that start with `prefix`, sorted by their bytes.
     ///
     /// # Errors
     ///
-    /// As the host answers.
+    /// The host's failure.
     pub fn keys(&self, prefix: &str) -> Result<Vec<String>> {
         Ok(state::keys(self.scope, prefix)?)
     }

@@ -1,5 +1,5 @@
-//! An answer of a model as a value: asked for with a schema, read, and asked for again with the
-//! mistake named.
+//! A model's answer as a typed value: requests it with a schema, parses it, and asks again with the
+//! error if it does not fit.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -8,16 +8,17 @@ use crate::model::{Event, Request};
 use crate::run_tools::{HostTools, Steps, ToolLoop};
 use crate::{Code, Error, Result, ToolResult, Turn};
 
-/// How often a model may mend an answer that does not fit.
+/// How often a model may correct an answer that does not fit.
 const REPAIRS_MAX: u32 = 2;
 
-/// Bytes of an answer that a model is shown again.
+/// The largest number of bytes of a rejected answer that the model is shown again.
 const SHOWN_BYTES_MAX: usize = 16 * 1024;
 
 impl<C> Turn<C> {
-    /// Asks a model for a value that fits a JSON Schema. The answer is not part of the
-    /// transcript. One that does not fit goes back to the model with the reason, twice at the
-    /// most. If the conversation is in front ([`Context::SinceSummary`](crate::model::Context::SinceSummary)) and does not fit the
+    /// Asks a model for a value that fits a JSON Schema. The answer is not part of the transcript.
+    /// An answer that does not fit is sent back to the model with the error, at most twice. If the
+    /// request includes the conversation
+    /// ([`Context::SinceSummary`](crate::model::Context::SinceSummary)) and that does not fit the
     /// model's window, its older part is summarised, and the request is sent again.
     ///
     /// ```
@@ -41,7 +42,8 @@ impl<C> Turn<C> {
     ///
     /// # Errors
     ///
-    /// As [`Model::complete`](crate::model::Model::complete), or `invalid` with the last mistake.
+    /// As for [`Model::complete`](crate::model::Model::complete), or `invalid` with the last error
+    /// of the parser.
     pub fn ask_json<T: DeserializeOwned>(&self, request: Request, schema: &Value) -> Result<T> {
         let mut request = request.output_schema(schema);
         let mut repairs = 0;
@@ -81,7 +83,7 @@ impl<C> Turn<C> {
         steps.send_with_room(refusal, |_| self.hear(request))
     }
 
-    /// The text of an answer, which is kept out of the transcript, and why it ended.
+    /// Returns the text of an answer without adding it to the transcript, and why the answer ended.
     fn hear(&self, request: &Request) -> Result<(String, String)> {
         let mut text = String::new();
         let mut finish = String::new();
@@ -89,7 +91,7 @@ impl<C> Turn<C> {
             match event? {
                 Event::Text(delta) => text.push_str(&delta),
                 Event::Finish(reason) => finish = reason,
-                // No tools were offered; a call is recorded all the same, and needs a result.
+                // No tools were offered. A call is recorded all the same, and needs a result.
                 Event::Part(part) => {
                     if let Some(call) = part.as_tool_call() {
                         let refused = ToolResult::error(&call.id, "no tools can be called here");
@@ -103,7 +105,8 @@ impl<C> Turn<C> {
     }
 }
 
-/// The beginning of an answer; an empty one is no message that every service takes.
+/// Returns the beginning of an answer, or a placeholder for an empty one, since some services
+/// refuse an empty message.
 fn shown(text: &str) -> &str {
     let mut end = text.len().min(SHOWN_BYTES_MAX);
     while !text.is_char_boundary(end) {
@@ -115,7 +118,8 @@ fn shown(text: &str) -> &str {
     }
 }
 
-/// The value in an answer, whatever stands around it. The error is that of the whole.
+/// Parses the value in an answer, and ignores text around it. The error is that of parsing the
+/// whole answer.
 fn read<T: DeserializeOwned>(text: &str) -> std::result::Result<T, serde_json::Error> {
     let whole = serde_json::from_str(text);
     let Err(error) = whole else { return whole };
@@ -211,7 +215,7 @@ mod tests {
         assert_eq!(ask(&host, Context::SinceSummary).unwrap(), Point { x: 7 });
         assert_eq!(host.summaries().len(), 1);
 
-        // A request that names where its context begins is the agent's own to shorten.
+        // If a request names where its context begins, the agent itself has to shorten it.
         let host = long(Host::new()).overflow(Overflow::above(8_000));
         let error = ask(&host, Context::Since("message-1".into())).unwrap_err();
         assert!(error.is_context_overflow());

@@ -9,7 +9,7 @@ use crate::{Result, ToolCall, ToolResult};
 
 pub use crate::bindings::model::ToolSpec;
 
-/// The host's tools. The host records each call and its result by itself.
+/// The host's tools. The host records each call and its result.
 #[derive(Clone, Copy, Debug)]
 pub struct Tools<'turn> {
     turn: PhantomData<&'turn ()>,
@@ -20,7 +20,7 @@ impl Tools<'_> {
         Self { turn: PhantomData }
     }
 
-    /// The tools that this run may call.
+    /// Returns the tools that this run may call.
     ///
     /// # Errors
     ///
@@ -29,12 +29,12 @@ impl Tools<'_> {
         Ok(tools::available()?)
     }
 
-    /// Calls a tool by its name and waits for the result. What the tool itself reports as an
-    /// error is a result with `is_error`.
+    /// Calls a tool by its name and waits for the result. An error that the tool itself reports is
+    /// a result with `is_error`.
     ///
     /// # Errors
     ///
-    /// As the host answers, or `invalid` if the arguments cannot be written as JSON.
+    /// The host's failure, or `invalid` if the arguments cannot be written as JSON.
     pub fn call(&self, name: &str, arguments: &impl Serialize) -> Result<ToolResult> {
         self.serve(&ToolCall {
             id: String::new(),
@@ -43,16 +43,16 @@ impl Tools<'_> {
         })
     }
 
-    /// Serves a call that a model made, and waits for the result.
+    /// Carries out a call that a model made, and waits for the result.
     ///
     /// # Errors
     ///
-    /// As the host answers.
+    /// The host's failure.
     pub fn serve(&self, call: &ToolCall) -> Result<ToolResult> {
         Ok(tools::call(call)?)
     }
 
-    /// Serves calls in parallel; the results are in the order of the calls.
+    /// Carries out calls in parallel. Returns the results in the order of the calls.
     pub fn serve_all(&self, calls: &[ToolCall]) -> Vec<Result<ToolResult>> {
         let results = tools::call_all(calls);
         results.into_iter().map(|result| Ok(result?)).collect()

@@ -1,4 +1,4 @@
-//! One run, as its agent sees it: the prompt, and what can be done about it.
+//! One run, as its agent sees it: the prompt, and the calls to the host.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use crate::state::{Scope, State};
 use crate::tools::Tools;
 use crate::{Blob, Config, Extra, Message, Origin, Part, Result, Source, ToolResult, config};
 
-/// How many messages [`Turn::messages`] asks for at a time.
+/// The number of messages that [`Turn::messages`] reads at a time.
 const PAGE: u32 = 64;
 
-/// The run that the host started with a prompt.
+/// A run that the host started with a prompt.
 #[derive(Debug)]
 pub struct Turn<C> {
     prompt: turn::Prompt,
@@ -34,82 +34,82 @@ impl<C: Config> Turn<C> {
     }
 }
 
-/// What was asked.
+/// The prompt and the settings.
 impl<C> Turn<C> {
-    /// The text of the prompt: its text parts, joined.
+    /// Returns the text of the prompt: its text parts, joined.
     pub fn prompt(&self) -> &str {
         &self.text
     }
 
-    /// All parts of the prompt.
+    /// Returns all parts of the prompt.
     pub fn prompt_parts(&self) -> &[Part] {
         &self.prompt.parts
     }
 
-    /// The files and pictures of the prompt; [`bytes`](Self::bytes) reads them, and
-    /// [`Request::part`](crate::model::Request::part) shows one to a model. The host shows those
-    /// of the conversation by itself.
+    /// Returns the files and pictures of the prompt. [`bytes`](Self::bytes) reads them, and
+    /// [`Request::part`](crate::model::Request::part) shows one to a model. The host itself shows
+    /// the model those that belong to the conversation.
     pub fn prompt_data(&self) -> impl Iterator<Item = &Blob> {
         self.prompt.parts.iter().filter_map(Part::as_data)
     }
 
-    /// The run's id.
+    /// Returns the run's id.
     pub fn run_id(&self) -> &str {
         &self.prompt.run_id
     }
 
-    /// The session's id: the same for all turns of a conversation.
+    /// Returns the session's id, which is the same for all runs of a conversation.
     pub fn session_id(&self) -> &str {
         &self.prompt.session_id
     }
 
-    /// What began the run.
+    /// Returns what began the run.
     pub fn origin(&self) -> Origin {
         self.prompt.origin.as_str().into()
     }
 
-    /// The settings of the session.
+    /// Returns the settings of the session.
     pub fn config(&self) -> &C {
         &self.config
     }
 
-    /// The settings as they were written.
+    /// Returns the settings as JSON, as they were written.
     pub fn config_json(&self) -> &str {
         &self.prompt.config_json
     }
 
-    /// Named JSON values that came with the prompt.
+    /// Returns the named JSON values that came with the prompt.
     pub fn extra(&self) -> &Extra {
         &self.prompt.extra
     }
 }
 
-/// What can be said. These calls wait while the host has too much that is not yet durable; they
-/// fail with `limit`, `unavailable` and where noted.
+/// Writing to the transcript. These calls wait while too much output is not yet durable. They fail
+/// with `limit`, `unavailable` and the codes that each one names.
 impl<C> Turn<C> {
-    /// Adds to the answer. What was said is the host's: it stays, whatever becomes of the run.
+    /// Adds text to the answer. The host keeps it whatever happens to the run afterwards.
     ///
     /// # Errors
     ///
-    /// As the host answers.
+    /// The host's failure.
     pub fn say(&self, delta: &str) -> Result<()> {
         Ok(transcript::append_text(delta)?)
     }
 
-    /// Adds to the reasoning that stands beside the answer.
+    /// Adds to the reasoning, which is shown apart from the answer.
     ///
     /// # Errors
     ///
-    /// As the host answers.
+    /// The host's failure.
     pub fn think(&self, delta: &str) -> Result<()> {
         Ok(transcript::append_reasoning(delta)?)
     }
 
-    /// Adds a whole part: data, a citation, a tool call that the agent serves itself.
+    /// Adds a whole part: data, a citation, or a tool call that the agent serves itself.
     ///
     /// # Errors
     ///
-    /// As the host answers; `conflict` for a call id that is taken.
+    /// The host's failure; `conflict` for a call id that is taken.
     pub fn append_part(&self, part: &Part) -> Result<()> {
         Ok(transcript::append_part(part)?)
     }
@@ -118,7 +118,7 @@ impl<C> Turn<C> {
     ///
     /// # Errors
     ///
-    /// As the host answers; `not-found` for a call that was never appended.
+    /// The host's failure; `not-found` for a call that was never appended.
     pub fn record_result(&self, result: &ToolResult) -> Result<()> {
         Ok(transcript::record_result(result)?)
     }
@@ -127,7 +127,7 @@ impl<C> Turn<C> {
     ///
     /// # Errors
     ///
-    /// As the host answers.
+    /// The host's failure.
     pub fn set_title(&self, title: &str) -> Result<()> {
         Ok(transcript::set_title(title)?)
     }
@@ -137,7 +137,7 @@ impl<C> Turn<C> {
     ///
     /// # Errors
     ///
-    /// As the host answers; `not-found` for an unknown message.
+    /// The host's failure; `not-found` for an unknown message.
     pub fn summarise(&self, text: &str, through: &str) -> Result<()> {
         Ok(transcript::summarise(text, through)?)
     }
@@ -153,19 +153,20 @@ impl<C> Turn<C> {
     }
 }
 
-/// What can be asked.
+/// Reading, and access to models, state and tools.
 impl<C> Turn<C> {
-    /// One page of the conversation in time order, ending before the message `before`, or with
-    /// the newest. The current prompt is part of it. An empty page is the beginning.
+    /// Returns one page of the conversation in time order. The page ends before the message
+    /// `before`, or with the newest message. The current prompt is included. An empty page means
+    /// that the beginning was reached.
     ///
     /// # Errors
     ///
-    /// As the host answers; `not-found` for an unknown message.
+    /// The host's failure; `not-found` for an unknown message.
     pub fn history(&self, before: Option<&str>, limit: u32) -> Result<Vec<Message>> {
         Ok(transcript::history(before, limit)?)
     }
 
-    /// The conversation from the newest message back to the first, read page by page.
+    /// Returns the conversation from the newest message back to the first, read page by page.
     pub fn messages(&self) -> Messages<'_, C> {
         Messages {
             turn: self,
@@ -175,11 +176,11 @@ impl<C> Turn<C> {
         }
     }
 
-    /// The bytes of a file or picture, wherever they are.
+    /// Returns the bytes of a file or picture, which the host keeps or the blob holds itself.
     ///
     /// # Errors
     ///
-    /// As the host answers.
+    /// The host's failure.
     pub fn bytes(&self, blob: &Blob) -> Result<Vec<u8>> {
         match &blob.source {
             Source::Inline(bytes) => Ok(bytes.clone()),
@@ -187,36 +188,36 @@ impl<C> Turn<C> {
         }
     }
 
-    /// The bytes of a blob that the host keeps.
+    /// Returns the bytes of a blob that the host keeps.
     ///
     /// # Errors
     ///
-    /// As the host answers.
+    /// The host's failure.
     pub fn read_blob(&self, id: &str) -> Result<Vec<u8>> {
         Ok(transcript::read_blob(id)?)
     }
 
-    /// The cause, once the run is being stopped and still has time to end by itself.
+    /// Returns the cause, once the run is being stopped and still has time to end by itself.
     pub fn interruption(&self) -> Option<String> {
         control::interruption()
     }
 
-    /// What remains until the run's deadline, if it has one.
+    /// Returns the time that remains until the run's deadline, if it has one.
     pub fn remaining(&self) -> Option<Duration> {
         control::remaining_ms().map(Duration::from_millis)
     }
 
-    /// The models.
+    /// Returns access to the models.
     pub fn model(&self) -> Model<'_> {
         Model::new()
     }
 
-    /// Values that are kept between runs.
+    /// Returns access to the values of a scope that are kept between runs.
     pub fn state(&self, scope: Scope) -> State<'_> {
         State::new(scope)
     }
 
-    /// The host's tools.
+    /// Returns access to the host's tools.
     pub fn tools(&self) -> Tools<'_> {
         Tools::new()
     }

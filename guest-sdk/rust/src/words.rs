@@ -1,8 +1,8 @@
-//! The words of the interface that are one of a few: an enum for each, with a case for every
-//! other word, since a later host may have more.
+//! Enums for the fixed words of the interface. Each has a variant for unknown words, since a later
+//! host may have more.
 
-/// Defines an enum of words: `as_str`, `Display`, `FromStr` that never fails, conversions from
-/// and into texts, and a comparison with them.
+/// Defines an enum of words, with `as_str`, `Display`, a `FromStr` that never fails, conversions
+/// from and into texts, and comparison with texts.
 macro_rules! words {
     ($(
         $(#[$meta:meta])*
@@ -21,7 +21,7 @@ macro_rules! words {
         }
 
         impl $name {
-            /// The word in the interface.
+            /// Returns the word in the interface.
             pub fn as_str(&self) -> &str {
                 match self {
                     $(Self::$variant => $word,)+
@@ -63,7 +63,7 @@ macro_rules! words {
             }
         }
 
-        /// Never fails: see the variant for every other word.
+        /// Never fails: an unknown word becomes the variant for other words.
         impl std::str::FromStr for $name {
             type Err = std::convert::Infallible;
 
@@ -89,28 +89,28 @@ macro_rules! words {
 }
 
 words! {
-    /// What kind of failure an [`Error`](crate::Error) is.
+    /// The kind of failure that an [`Error`](crate::Error) reports.
     pub enum Code {
-        /// The run is being stopped: end, and do not try again.
+        /// The run is being stopped. The agent should then return and not try again.
         Cancelled = "cancelled",
         /// A capability was not granted.
         Denied = "denied",
-        /// There is no such thing.
+        /// The thing that was named does not exist.
         NotFound = "not-found",
-        /// What was asked makes no sense as it is.
+        /// The request or its arguments are not valid.
         Invalid = "invalid",
-        /// It conflicts with the present state: a name is taken, a value has changed.
+        /// The request conflicts with the present state: a name is taken, a value has changed.
         Conflict = "conflict",
         /// A limit was reached.
         Limit = "limit",
-        /// It took too long.
+        /// The operation took too long.
         Timeout = "timeout",
-        /// What it needs is not there now.
+        /// Something that the operation needs is not available now.
         Unavailable = "unavailable",
-        /// The host failed, or an agent that gave no other code.
+        /// The host failed, or an agent failed without a code.
         Internal = "internal",
         ..
-        /// A code of the agent's own, or of a later host.
+        /// Another code: one of the agent's own, or one of a later host.
         Other,
     }
 
@@ -120,30 +120,31 @@ words! {
         EndTurn = "end_turn",
         /// The model's output limit was reached.
         MaxTokens = "max_tokens",
-        /// The answer ends in tool calls that are to be carried out.
+        /// The answer ends in tool calls that have to be carried out.
         ToolUse = "tool_use",
         /// The model's service withheld the rest.
         ContentFilter = "content_filter",
-        /// The run waits for a time or an answer, which starts a new one.
+        /// The run waits for a time or an answer, which starts a new run.
         Waiting = "waiting",
-        /// There is no reason, or none that is known.
+        /// No reason was given, or it is unknown.
         Unknown = "unknown",
         ..
-        /// Another word, a service's own for example. A host takes one of an agent's own for
-        /// `unknown`, and one that only it may say for a failure of the run.
+        /// Another word, for example one of a service. If an agent ends its run with such a word,
+        /// the host records `unknown`. If it uses a word that is reserved for the host, the run
+        /// fails.
         Other,
     }
 
-    /// Whether a model is to call tools.
+    /// Whether a model should call tools.
     pub enum ToolChoice {
-        /// As it thinks best.
+        /// The model decides.
         Auto = "auto",
-        /// None.
+        /// The model may call no tool.
         None = "none",
-        /// One at the least, whichever it likes.
+        /// The model has to call at least one tool.
         Required = "required",
         ..
-        /// The one of this name.
+        /// The model has to call the tool of this name.
         Tool,
     }
 
@@ -153,15 +154,15 @@ words! {
         User = "user",
         /// A tool call of another run.
         Parent = "parent",
-        /// A user went on with a run that ended early.
+        /// A user resumed a run that ended early.
         Resume = "resume",
-        /// The time came that the session's last run [waited for](crate::Outcome::wake_after).
+        /// The time came for which the session's last run [waited](crate::Outcome::wake_after).
         Wake = "wake",
-        /// An answer came that the session's last run [waited for](crate::Outcome::ask): it is
-        /// the prompt.
+        /// The answer came for which the session's last run [waited](crate::Outcome::ask). It is
+        /// the prompt of this run.
         Answer = "answer",
         ..
-        /// A word of a later host.
+        /// An unknown word, of a later host.
         Other,
     }
 }

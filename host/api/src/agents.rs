@@ -1,24 +1,24 @@
-//! Agents that a server has loaded, and what they say of themselves.
+//! Loaded agents, and their manifests.
 
 use crate::WirePath;
 use lastword_types::id::AgentId;
 use lastword_types::permission::{Manifest, Want};
 use serde::{Deserialize, Serialize};
 
-/// An agent in a file of the server's.
+/// A component file on the server's machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AgentFile {
-    /// The name under which to load it.
+    /// The name under which the agent is loaded.
     #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 128))]
     pub name: String,
-    /// The file, by its absolute path.
+    /// The absolute path of the file.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub path: WirePath,
 }
 
-/// An agent that is loaded.
+/// A loaded agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Agent))]
 pub struct AgentView {
@@ -26,30 +26,30 @@ pub struct AgentView {
     pub name: AgentId,
     /// The lower-case hex SHA-256 of its component.
     pub digest: String,
-    /// What it asks for, in the order of its manifest.
+    /// The capabilities that it asks for, in the order of its manifest.
     pub capabilities: Vec<String>,
-    /// What it says of itself.
+    /// Its manifest.
     pub manifest: ManifestView,
 }
 
-/// What an agent says of itself.
+/// The manifest of an agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Manifest))]
 pub struct ManifestView {
-    /// Its own name.
+    /// The agent's own name.
     pub name: String,
     /// Its version.
     pub version: String,
     /// One or two sentences for people.
     pub description: String,
-    /// What it asks for.
+    /// The capabilities that it asks for.
     pub wants: Vec<WantView>,
-    /// Capabilities that it asks for and this host does not know.
+    /// Names of capabilities that it asks for and that this host does not know.
     pub unknown_wants: Vec<String>,
-    /// A JSON schema of its configuration, as JSON text.
+    /// A JSON Schema of its configuration, as JSON text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_schema: Option<String>,
-    /// What an empty prompt stands for.
+    /// The prompt that replaces an empty one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_prompt: Option<String>,
 }
@@ -58,18 +58,18 @@ pub struct ManifestView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Want))]
 pub struct WantView {
-    /// Which.
+    /// The name of the capability.
     pub capability: String,
-    /// Of which hosts, models, tools; empty for any.
+    /// The hosts, models, tools and so on that it is limited to; empty for all of them.
     pub scope: Vec<String>,
-    /// Whether the agent is of no use without it.
+    /// Whether the agent cannot work without it.
     pub required: bool,
-    /// Why, for people.
+    /// The reason, for people.
     pub reason: String,
 }
 
 impl AgentView {
-    /// An agent by its name, its component's digest and its manifest.
+    /// Creates the view from the agent's name, its component's digest and its manifest.
     #[must_use]
     pub fn new(name: AgentId, digest: String, manifest: Manifest) -> Self {
         let manifest = ManifestView::from(manifest);
@@ -104,7 +104,7 @@ impl From<Manifest> for ManifestView {
 }
 
 impl From<ManifestView> for Manifest {
-    /// Capabilities that only a newer server knows are put among the unknown wants.
+    /// Moves capabilities that only a newer server knows to the unknown wants.
     fn from(view: ManifestView) -> Self {
         let mut unknown_wants = view.unknown_wants;
         let mut wants = Vec::new();

@@ -1,11 +1,11 @@
-//! Deserializers for members for which serde's default would be too lenient or too strict.
+//! Deserializers for members for which serde's default accepts too much or too little.
 
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-/// A list of records, each a JSON object: serde would also take a list of a record's values without
-/// their names.
+/// Parses a list of records, each a JSON object. Serde alone would also accept a list of a record's
+/// values without their names.
 pub(crate) fn objects<'de, D, T>(deserializer: D) -> Result<Option<Vec<T>>, D::Error>
 where
     D: Deserializer<'de>,
@@ -19,8 +19,8 @@ where
     records.map(Some).map_err(D::Error::custom)
 }
 
-/// A member of an answer that a later version may write otherwise; `None` where this one cannot
-/// read it.
+/// Parses a member of a response whose form may change in later versions; `None` if this version
+/// cannot parse it.
 pub(crate) fn if_known<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,

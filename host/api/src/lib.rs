@@ -1,12 +1,13 @@
-//! What goes over the wire of lastword's HTTP API: the bodies of requests, what is answered, errors,
-//! and the notices in streams. `lastword-server` reads and writes these types, `lastword-client`
-//! writes and reads them, so that neither has a copy of the other's.
+//! The wire types of lastword's HTTP API: the bodies of requests and responses, errors, and the
+//! notices in streams. `lastword-server` and `lastword-client` share these types, so that neither
+//! has its own copy.
 //!
-//! Ids, messages, events and receipts come from `lastword-types`; this crate holds only what the API
-//! adds to them. Every type can be read and written. Bodies of requests refuse
-//! members that they do not know; answers ignore them, so that a client can talk to a newer server.
+//! Ids, messages, events and receipts come from `lastword-types`; this crate defines only what the
+//! API adds to them. Every type can be serialized and parsed. Bodies of requests with unknown
+//! members are refused; unknown members of responses are ignored, so that a client can talk to a
+//! newer server.
 //!
-//! With the feature `openapi` each type describes itself for an OpenAPI document.
+//! With the feature `openapi`, each type describes itself for an OpenAPI document.
 
 mod agents;
 mod forms;

@@ -1,4 +1,4 @@
-//! Lists, page by page, and what of them cannot be read.
+//! Lists, page by page, and the parts of them that cannot be read.
 
 use lastword_types::id::{RunId, SessionId};
 use serde::{Deserialize, Serialize};
@@ -8,18 +8,18 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PageView<T> {
-    /// What it holds.
+    /// The entries of the page.
     pub items: Vec<T>,
-    /// Where the next page begins; absent on the last.
+    /// The cursor of the next page; absent on the last page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
-    /// What belongs into it and cannot be read; absent if all can.
+    /// The entries that belong to the page and cannot be read; absent if there are none.
     #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
     pub damaged: Vec<Damage>,
 }
 
 impl<T> PageView<T> {
-    /// All of a list, of which everything can be read.
+    /// Creates the only page of a list that can be read completely.
     #[must_use]
     pub fn whole(items: Vec<T>) -> Self {
         Self {
@@ -34,20 +34,20 @@ impl<T> PageView<T> {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Damage {
-    /// The table; empty if the table of the damaged part is not known.
+    /// The table; empty if it is unknown to which table the damaged part belongs.
     pub table: String,
-    /// The row's key in its table, if one row alone is meant.
+    /// The row's key in its table, if the damage concerns a single row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub row: Option<String>,
-    /// The session that it belongs to, if that can be read.
+    /// The session that the row belongs to, if that can be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionId>,
-    /// The run that it belongs to, if that can be read.
+    /// The run that the row belongs to, if that can be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunId>,
     /// What cannot be read, and why.
     pub why: String,
-    /// What is lost by it.
+    /// What is lost with it.
     pub lost: String,
 }
 

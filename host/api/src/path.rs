@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 pub struct WirePath(pub PathBuf);
 
 impl WirePath {
-    /// The path.
+    /// Returns the path.
     #[must_use]
     pub fn as_path(&self) -> &Path {
         &self.0

@@ -1,6 +1,5 @@
-//! Errors as they go over the wire: RFC 9457 `application/problem+json`, under the names of
-//! the run contract. Holds every name and its status; the server turns
-//! its errors into them.
+//! Errors in responses: RFC 9457 `application/problem+json`, with the names of the run contract.
+//! Defines every name and its status; the server converts its errors into them.
 
 use crate::Damage;
 use crate::forms::if_known;
@@ -11,20 +10,20 @@ use serde::{Deserialize, Serialize};
 /// The media type of every error.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
-/// What all errors of one name have in common.
+/// The properties of all errors with one name.
 #[derive(Debug)]
 pub struct Kind {
     /// The name, for programs.
     pub name: &'static str,
     /// The HTTP status.
     pub status: u16,
-    /// The kind in a few words, for people.
+    /// A few words for people.
     pub title: &'static str,
 }
 
 macro_rules! kinds {
     ($($status:literal $name:literal $title:literal)*) => {
-        /// Every error that a server answers, by status and name.
+        /// All errors in responses, by status and name.
         pub const KINDS: &[Kind] = &[$(Kind { name: $name, status: $status, title: $title }),*];
     };
 }
@@ -79,17 +78,17 @@ kinds! {
     503 "store-unavailable" "The store cannot do this now"
 }
 
-/// An error: RFC 9457, with the error's name.
+/// An error in the form of RFC 9457, with its name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Problem {
-    /// `urn:lastword:error:` and the name.
+    /// `urn:lastword:error:` followed by the name.
     #[cfg_attr(
         feature = "openapi",
         schema(example = "urn:lastword:error:unknown-run")
     )]
     pub r#type: String,
-    /// The kind in a few words.
+    /// A few words for people.
     pub title: String,
     /// The HTTP status.
     pub status: u16,
@@ -101,33 +100,33 @@ pub struct Problem {
     /// The oldest cursor that still works, if the given one is older than the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume_after: Option<u64>,
-    /// Where to read the messages that the log no longer reaches back to.
+    /// The path at which to read the messages whose events were folded away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub messages: Option<String>,
-    /// Where to find the sessions whose events the log no longer reaches back to.
+    /// The path at which to find the sessions whose events were folded away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sessions: Option<String>,
-    /// The answer that counted, if the question was answered already.
+    /// The answer that counts, if the question was already answered.
     #[serde(
         default,
         deserialize_with = "if_known",
         skip_serializing_if = "Option::is_none"
     )]
     pub answer: Option<Answer>,
-    /// What cannot be read, and what is lost by it; asking again does not help.
+    /// The damage, if stored data cannot be read. Repeating the request does not help.
     #[serde(
         default,
         deserialize_with = "if_known",
         skip_serializing_if = "Option::is_none"
     )]
     pub damage: Option<Damage>,
-    /// The run that continues this one, if it was resumed already.
+    /// The run that resumed this one, if it was already resumed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunId>,
 }
 
 impl Problem {
-    /// A problem of a name that [`KINDS`] lists; of any other name, `internal`.
+    /// Creates a problem with a name from [`KINDS`]. Any other name becomes `internal`.
     #[must_use]
     pub fn new(name: &str, detail: impl Into<String>) -> Self {
         let kind = KINDS.iter().find(|kind| kind.name == name);

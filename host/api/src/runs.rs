@@ -1,4 +1,4 @@
-//! Runs: what is asked, how a run stands, and prompts that wait.
+//! Prompts, runs, and the queue.
 
 use crate::forms::objects;
 use base64::Engine as _;
@@ -10,13 +10,13 @@ use lastword_types::session::Part;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// What to ask, and under which conditions.
+/// A prompt, and the options of its run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewRun {
-    /// A text; an empty one stands for the agent's default prompt. Either this or parts, or
-    /// attachments alone.
+    /// The text of the prompt. An empty one becomes the agent's default prompt. Give either this or
+    /// `parts`, or only attachments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,
     /// Several texts.
@@ -26,7 +26,7 @@ pub struct NewRun {
         skip_serializing_if = "Option::is_none"
     )]
     pub parts: Option<Vec<NewPart>>,
-    /// Bytes that go with it, such as images. All together they may hold 20 MiB.
+    /// Attached bytes, such as images. At most 20 MiB together.
     #[serde(
         default,
         deserialize_with = "objects",
@@ -34,7 +34,8 @@ pub struct NewRun {
     )]
     #[cfg_attr(feature = "openapi", schema(max_items = 64))]
     pub attachments: Option<Vec<NewAttachment>>,
-    /// How long the run may take once it is running.
+    /// The longest time that the run may take after its start, in milliseconds. Default: the
+    /// deadline of the limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 31622400000_u64))]
     pub deadline_ms: Option<u64>,
@@ -45,14 +46,14 @@ pub struct NewRun {
         schema(value_type = Option<serde_json::Map<String, serde_json::Value>>)
     )]
     pub config: Option<Box<RawValue>>,
-    /// Stop the run once this client's claim on the workspace ends. Without it the run goes
-    /// on when clients disconnect.
+    /// The client on whose claim on the workspace the run depends: the run is stopped once that
+    /// claim ends. Without it, the run continues when clients disconnect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bound_to: Option<ClientId>,
 }
 
 impl NewRun {
-    /// A prompt of one text.
+    /// Creates a prompt with one text.
     #[must_use]
     pub fn text(text: impl Into<String>) -> Self {
         Self {
@@ -67,19 +68,19 @@ impl NewRun {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum NewPart {
-    /// Said to the agent.
+    /// A text for the agent.
     Text {
         /// The text.
         text: String,
     },
 }
 
-/// Bytes that go with a prompt.
+/// Bytes that are attached to a prompt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewAttachment {
-    /// What they are, such as `image/png`.
+    /// The media type, such as `image/png`.
     #[cfg_attr(
         feature = "openapi",
         schema(
@@ -88,11 +89,11 @@ pub struct NewAttachment {
         )
     )]
     pub media_type: String,
-    /// A file name, for people and models.
+    /// The file name, for people and models, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(max_length = 255))]
     pub name: Option<String>,
-    /// The bytes, in base64 with its padding; at most 8 MiB of them.
+    /// The bytes in base64 with padding. At most 8 MiB before encoding.
     #[cfg_attr(
         feature = "openapi",
         schema(
@@ -104,7 +105,7 @@ pub struct NewAttachment {
 }
 
 impl NewAttachment {
-    /// These bytes.
+    /// Creates an attachment from bytes.
     #[must_use]
     pub fn new(media_type: impl Into<String>, name: Option<String>, bytes: &[u8]) -> Self {
         Self {
@@ -114,10 +115,10 @@ impl NewAttachment {
         }
     }
 
-    /// The bytes.
+    /// Decodes the bytes.
     ///
     /// # Errors
-    /// When `data` is not base64: why, for people.
+    /// If `data` is not base64: the reason, for people.
     pub fn bytes(&self) -> Result<Vec<u8>, String> {
         let bytes = BASE64_STANDARD.decode(&self.data);
         bytes.map_err(|error| error.to_string())
@@ -128,13 +129,13 @@ impl NewAttachment {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Run))]
 pub struct RunView {
-    /// Its id.
+    /// The id of the run.
     pub run: RunId,
     /// The session that it belongs to.
     pub session: SessionId,
-    /// Where it stands.
+    /// Its state.
     pub state: RunState,
-    /// How it ended, once it has.
+    /// Its receipt, if it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<Receipt>,
 }
@@ -143,57 +144,58 @@ pub struct RunView {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RunSummary {
-    /// Its id.
+    /// The id of the run.
     pub id: RunId,
-    /// Where it stands.
+    /// Its state.
     pub state: RunState,
     /// What began it: `user`, `resume`, `fork`, …
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub origin: Origin,
     /// The lower-case hex SHA-256 of the agent's component.
     pub digest: String,
-    /// When it was accepted.
+    /// Unix time in milliseconds when it was accepted.
     pub accepted_ms: UnixMillis,
-    /// When its agent was called, once it has been.
+    /// Unix time in milliseconds when its agent was called, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_ms: Option<UnixMillis>,
-    /// When it ended, once it has.
+    /// Unix time in milliseconds when it ended, if it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_ms: Option<UnixMillis>,
-    /// How it ended, once it has.
+    /// How it ended, if it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<Receipt>,
 }
 
-/// A prompt that waits.
+/// A waiting prompt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct QueuedRun {
-    /// Its run.
+    /// The id of its run.
     pub run: RunId,
     /// `queued`, or `held` until it is resumed.
     pub state: RunState,
-    /// What began it: `user`, `parent`, `resume`, `wake` or `answer`.
+    /// What began the run: `user`, `parent`, `resume`, `wake` or `answer`.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub origin: Origin,
-    /// What is asked.
+    /// The content of the prompt.
     pub parts: Vec<Part>,
-    /// The caller's idempotency key.
+    /// The caller's idempotency key, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// How long the run may take once it is running, if it is not the limits' own deadline.
+    /// The longest time that the run may take after its start, in milliseconds, if it is not the
+    /// deadline of the limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_ms: Option<u64>,
-    /// When it was accepted.
+    /// Unix time in milliseconds when it was accepted.
     pub accepted_ms: UnixMillis,
 }
 
-/// What to ask instead. What is not named stays as it is.
+/// Changes to a waiting prompt. Members that are absent stay as they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct EditedRun {
-    /// A text. Either this or parts.
+    /// The new text. Give either this or `parts`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,
     /// Several texts.
@@ -203,8 +205,8 @@ pub struct EditedRun {
         skip_serializing_if = "Option::is_none"
     )]
     pub parts: Option<Vec<NewPart>>,
-    /// In place of all that is attached now; an empty list takes it away. All together they may
-    /// hold 20 MiB.
+    /// The attachments that replace all present ones; an empty list removes them. At most 20 MiB
+    /// together.
     #[serde(
         default,
         deserialize_with = "objects",
@@ -215,7 +217,7 @@ pub struct EditedRun {
 }
 
 impl EditedRun {
-    /// Another text; what is attached stays.
+    /// Creates an edit that replaces the text. The attachments stay.
     #[must_use]
     pub fn text(text: impl Into<String>) -> Self {
         Self {

@@ -1,27 +1,27 @@
-//! Sessions: beginning, changing and forking them.
+//! Requests to create, change and fork sessions.
 
 use crate::forms::objects;
 use lastword_types::id::{MessageId, SessionId};
 use lastword_types::session::Todo;
 use serde::{Deserialize, Serialize};
 
-/// With whom to talk.
+/// A new session.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewSession {
     /// The name of a loaded agent.
     pub agent: String,
-    /// A title; otherwise the first prompt makes one.
+    /// The title. Default: made from the first prompt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// The session for which this one works.
+    /// The parent session on whose behalf the new one works, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<SessionId>,
 }
 
 impl NewSession {
-    /// A session with an agent, by the name under which that is loaded.
+    /// Creates a session with an agent, by the name under which it is loaded.
     #[must_use]
     pub fn with(agent: impl Into<String>) -> Self {
         Self {
@@ -31,15 +31,15 @@ impl NewSession {
     }
 }
 
-/// What to change. What is not named stays as it is.
+/// Changes to a session. Members that are absent stay as they are.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Changes))]
 #[serde(deny_unknown_fields)]
 pub struct SessionChanges {
-    /// A new title.
+    /// The new title.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// A new list instead of the one that it has.
+    /// The plan that replaces the present one.
     #[serde(
         default,
         deserialize_with = "objects",
@@ -48,11 +48,11 @@ pub struct SessionChanges {
     pub todo: Option<Vec<Todo>>,
 }
 
-/// Up to where to copy.
+/// A fork of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Fork {
-    /// The last message of the history that the copy has.
+    /// The last message that is copied.
     pub message: MessageId,
 }

@@ -1,16 +1,16 @@
-//! What stands in streams beside the events of the log.
+//! The frames of streams other than events of the log.
 
 use lastword_types::id::WorkspaceId;
 use serde::{Deserialize, Serialize};
 
-/// The name of the last frame of a stream that broke off: its data is a [`Problem`](crate::Problem).
+/// The name of the last frame of a stream that failed. Its data is a [`Problem`](crate::Problem).
 pub const EVENT_PROBLEM: &str = "problem";
 
-/// A notice of a workspace's life, which is in no log.
+/// A notice about a workspace's life, which is not logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Notice {
-    /// The same as the event's name.
+    /// The kind, which is also the event's name.
     #[serde(rename = "type")]
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub kind: NoticeKind,
@@ -18,22 +18,22 @@ pub struct Notice {
     pub workspace: WorkspaceId,
 }
 
-/// What a notice says of a workspace.
+/// The kind of a notice about a workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NoticeKind {
-    /// Its runs are being ended; it takes no more prompts.
+    /// Its runs are being ended, and it accepts no more prompts.
     #[serde(rename = "workspace.closing")]
     Closing,
-    /// It is closed; the stream ends.
+    /// It is closed. The stream ends.
     #[serde(rename = "workspace.closed")]
     Closed,
-    /// The claim of this stream's client is over; the stream ends.
+    /// The claim of this stream's client has ended. The stream ends.
     #[serde(rename = "workspace.released")]
     Released,
 }
 
 impl NoticeKind {
-    /// The name of the frame.
+    /// Returns the name of the frame.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! Workspaces: opening them, how they stand, and what a closed one leaves.
+//! Workspaces: opening them, their state, and the result of closing one.
 
 use crate::WirePath;
 use lastword_types::id::{ClientId, RunId, WorkspaceId};
@@ -7,49 +7,50 @@ use lastword_types::session::WorkspaceKind;
 use lastword_types::workspace::WorkspaceKey;
 use serde::{Deserialize, Serialize};
 
-/// Which workspace, for whom, and what its agents may do there.
+/// The workspace to open, the client that claims it, and its options.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewWorkspace {
-    /// The client that claims it: a UUID of its own choice.
+    /// The client that claims it: a UUID that the client chooses.
     #[cfg_attr(feature = "openapi", schema(format = Uuid))]
     pub client_id: String,
-    /// A directory inside one of the server's roots, by its absolute path. Either this or a
-    /// name.
+    /// The absolute path of a directory inside one of the server's roots. Give either this or
+    /// `name`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub directory: Option<WirePath>,
-    /// A name, for a workspace without files.
+    /// The name of a workspace without files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256))]
     pub name: Option<String>,
     /// What every agent that wants it may do here: capabilities, or rules such as
-    /// `write-files=src/**`. Grants, `deny`, `ask`, `concurrent_runs` and `deadline_ms`
-    /// together replace what the workspace had, for the runs that start from now on; without
-    /// any of them it keeps what it has.
+    /// `write-files=src/**`. `grants`, `deny`, `ask`, `concurrent_runs` and `deadline_ms` together
+    /// replace the workspace's options, for the runs that start from now on. If all of them are
+    /// absent, it keeps its options.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(max_items = 256))]
     pub grants: Option<Vec<String>>,
-    /// What no agent may do here, whatever grants and answers allow: rules of the same kind.
+    /// What no agent may do here, whatever grants and answers allow: capabilities or rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(max_items = 256))]
     pub deny: Option<Vec<String>>,
-    /// Whether a person can be asked about what no rule decides. Default: no, and it is denied.
+    /// Whether a person can be asked if no rule decides. Default: false, and the access is denied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ask: Option<bool>,
-    /// Runs at the same time; the others wait.
+    /// The largest number of runs at the same time; further ones wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 65536))]
     pub concurrent_runs: Option<u32>,
-    /// How long each run may take.
+    /// The longest time that each run may take, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 31622400000_u64))]
     pub deadline_ms: Option<u64>,
 }
 
 impl NewWorkspace {
-    /// The workspace of a key, claimed for a client, with what it was opened with last.
+    /// Creates a request that claims the workspace with this key for a client, with its last
+    /// options.
     #[must_use]
     pub fn new(client: ClientId, key: &WorkspaceKey) -> Self {
         let (directory, name) = match key {
@@ -66,14 +67,14 @@ impl NewWorkspace {
     }
 }
 
-/// Where a workspace stands.
+/// The state of a workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum WorkspaceState {
-    /// Takes prompts.
+    /// It accepts prompts.
     Open,
-    /// Its runs are being ended; it takes no more prompts.
+    /// Its runs are being ended, and it accepts no more prompts.
     Closing,
     /// It can be read, and opened again.
     Closed,
@@ -85,37 +86,37 @@ pub enum WorkspaceState {
 pub struct WorkspaceView {
     /// Its id.
     pub id: WorkspaceId,
-    /// How it is known.
+    /// The kind of its key.
     pub kind: WorkspaceKind,
-    /// The directory, or the name.
+    /// The path of the directory, or the name.
     pub key: String,
-    /// Where it stands.
+    /// Its state.
     pub state: WorkspaceState,
-    /// Clients that have a claim on it.
+    /// The number of clients that claim it.
     pub clients: u32,
-    /// Their streams.
+    /// The number of its clients' streams.
     pub streams: u32,
-    /// Its runs that have a guest.
+    /// The number of its runs that have a guest.
     pub running: u32,
-    /// Its runs that wait.
+    /// The number of its waiting runs.
     pub queued: u32,
 }
 
 impl WorkspaceView {
-    /// Its key as a store holds it.
+    /// Returns its key in the form that a store uses.
     #[must_use]
     pub fn stored_key(&self) -> String {
         self.kind.stored(&self.key)
     }
 }
 
-/// What a closed workspace leaves.
+/// The result of closing a workspace.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Closed))]
 pub struct ClosedWorkspace {
-    /// Runs whose end is not on disk yet. Normally there are none.
+    /// The runs whose end is not on disk yet. Normally empty.
     pub left: Vec<RunId>,
-    /// The ends of the runs that its sessions would have been woken for, if there are any.
+    /// The receipts of the runs for which its sessions waited, and which will not begin.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub taken_back: Vec<Receipt>,
 }

@@ -54,8 +54,8 @@ pub(crate) fn find(path: &Path, terminal: &Terminal) -> Result<Found, Failure> {
     })
 }
 
-/// Waits for an agent to be loaded, and tells meanwhile that it takes its time: one that was not
-/// compiled before may take long.
+/// Waits for an agent to be loaded, and prints a note if this takes long, since an agent that was
+/// not compiled before may take long.
 pub(crate) async fn loading<T>(
     name: &str,
     loaded: impl Future<Output = T>,

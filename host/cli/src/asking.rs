@@ -9,12 +9,13 @@ use lastword::session::{Answer, Asked, Question, Remember, Within};
 use lastword::text;
 use std::collections::VecDeque;
 
-/// Questions that are kept to be asked one after the other; `lastword questions` lists them all.
+/// The largest number of questions that are kept to be asked one after the other;
+/// `lastword questions` lists them all.
 const WAITING_MAX: usize = 256;
-/// Rows of a diff that are shown with its question.
+/// The number of rows of a diff that are shown with its question.
 const ROWS: usize = 400;
 
-/// The questions that wait to be answered here, the one that is asked first.
+/// The questions that wait to be answered here. The first one is asked.
 #[derive(Default)]
 pub(crate) struct Prompter {
     open: VecDeque<Question>,
@@ -33,7 +34,7 @@ pub(crate) enum Step {
     Nothing,
 }
 
-/// Who settled a question that waited here.
+/// How a question that waited here was settled.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Settled {
     /// It was not shown here.
@@ -53,12 +54,12 @@ impl Prompter {
         }
     }
 
-    /// Those that wait.
+    /// Returns the waiting questions.
     pub(crate) fn open(&self) -> impl Iterator<Item = &Question> {
         self.open.iter()
     }
 
-    /// Whether a line would answer something.
+    /// Whether a typed line would answer a question.
     pub(crate) fn wants_a_line(&self) -> bool {
         self.shown && self.sent.is_none() && !self.open.is_empty()
     }
@@ -73,7 +74,7 @@ impl Prompter {
         Some(put(question, stream))
     }
 
-    /// A line that was typed.
+    /// Handles a typed line.
     pub(crate) fn line(&mut self, typed: &str) -> Step {
         let Some(question) = self.open.front().filter(|_| self.wants_a_line()) else {
             return Step::Nothing;
@@ -93,13 +94,13 @@ impl Prompter {
         }
     }
 
-    /// The answer that was typed did not arrive: the question is asked again.
+    /// Asks the question again, since the typed answer did not arrive.
     pub(crate) fn failed(&mut self) {
         self.sent = None;
         self.shown = false;
     }
 
-    /// A question has its answer, or is taken back.
+    /// Removes a question that was answered or taken back.
     pub(crate) fn settle(&mut self, id: QuestionId, answer: Option<&Answer>) -> Settled {
         let Some(at) = self.open.iter().position(|open| open.id == id) else {
             return Settled::Unseen;
@@ -120,7 +121,7 @@ impl Prompter {
     }
 }
 
-/// A question with what can be typed.
+/// Returns the text of a question, with the possible answers.
 fn put(question: &Question, stream: &Stream) -> String {
     let mut text = rendering::question(question, ROWS, stream);
     match &question.asked {
@@ -179,7 +180,7 @@ fn permission(typed: &str, offers: &[String]) -> Result<Answer, String> {
 
 const ONE_OF: &str = "type `y`, `s`, `w` or `n`";
 
-/// `2s`: an offer by its number, and where it shall stand.
+/// Parses `2s`: an offer by its number, and the scope of the grant.
 fn numbered(word: &str, offers: &[String]) -> Result<(String, Within), String> {
     let digits = word.trim_end_matches(|c: char| !c.is_ascii_digit());
     let number: usize = digits.parse().map_err(|_| ONE_OF.to_owned())?;
@@ -248,7 +249,7 @@ mod tests {
         })
     }
 
-    /// What a line means as the answer to a question.
+    /// Parses a line as the answer to a question.
     fn typed(question: &Question, line: &str) -> Option<Answer> {
         let mut prompter = Prompter::default();
         prompter.add(question.clone());

@@ -1,5 +1,5 @@
-//! Files that go with a prompt: read within a host's bounds, with the media type that their content
-//! or their name says.
+//! Files that are attached to a prompt: read within a host's bounds, with the media type according
+//! to their content or their name.
 
 use crate::failure::Failure;
 use crate::units;
@@ -37,7 +37,7 @@ pub(crate) fn read(files: &[PathBuf]) -> Result<Vec<NewAttachment>, Failure> {
     Ok(read)
 }
 
-/// A file, and its size in bytes.
+/// Reads a file, and returns it with its size in bytes.
 fn one(file: &Path) -> Result<(NewAttachment, usize), Failure> {
     let shown = file.display();
     let unreadable = |error: std::io::Error| {
@@ -64,8 +64,9 @@ fn one(file: &Path) -> Result<(NewAttachment, usize), Failure> {
     Ok((attachment, bytes.len()))
 }
 
-/// What a file is. What models look into is told by its beginning, since a wrong type is refused
-/// there; the rest by its name, which says more of an archive than that it is one.
+/// Returns the media type of a file. For types that models inspect it is determined by the first
+/// bytes, since a wrong type is refused there; for others by the name, which says more about an
+/// archive than its first bytes.
 fn media_type(file: &Path, bytes: &[u8]) -> String {
     let begins = media_type_of(bytes);
     let is_looked_into = |kind: &&str| kind.starts_with("image/") || *kind == "application/pdf";

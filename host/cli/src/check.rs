@@ -1,5 +1,5 @@
-//! `lastword check`: what an agent is and wants. It is loaded, with everything denied, and not
-//! run; the user's sessions are not touched. A crate is built first, which runs its build
+//! `lastword check`: describes an agent and its wants. The agent is loaded with everything denied,
+//! and not run; the user's sessions are not touched. A crate is built first, which runs its build
 //! scripts and macros.
 
 use crate::agent;
@@ -62,7 +62,7 @@ pub(crate) async fn check(
     Ok(Exit::Completed)
 }
 
-/// The version of the WIT package that the agent was built against.
+/// Returns the version of the WIT package that the agent was built against.
 fn wit(agent: &Agent) -> Option<&str> {
     let exports = agent.inspection().exports.iter();
     let prefix = format!("{WIT_PACKAGE}/turn@");
@@ -175,7 +175,7 @@ fn rules(want: &Want) -> Vec<String> {
     rules.iter().map(ToString::to_string).collect()
 }
 
-/// What to write on the command line, for each rule of a want.
+/// Returns the command-line options that grant each rule of a want.
 fn granted_by(want: &Want) -> Vec<String> {
     if crate::requirements::is_for_own_tools(want) {
         let names = brief(&want.scope.join(", "), 400);
@@ -236,7 +236,7 @@ fn wants(page: &mut Page, agent: &Agent) {
     }
 }
 
-/// Names in groups: lastword's own, WASI's, others. Each group is one row.
+/// Adds names in groups: lastword's own, WASI's, others. Each group is one row.
 fn names(page: &mut Page, label: &str, names: &[String]) {
     let mut label = label;
     let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();

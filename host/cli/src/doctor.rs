@@ -1,5 +1,5 @@
-//! `lastword doctor`: checks everything in the data directory, and says what cannot be read, what is
-//! lost by it, and how to save the rest. Only reads, also while a host is running.
+//! `lastword doctor`: checks everything in the data directory, and reports what cannot be read,
+//! what is lost with it, and how to save the rest. Reads only, also while a host is running.
 
 use crate::arguments::{self, Shared};
 use crate::failure::{Exit, Failure};
@@ -10,7 +10,7 @@ use crate::units;
 use lastword::{Archive, Examination, Missing, OpenError, examine};
 use serde_json::json;
 
-/// Looks at everything.
+/// Checks everything.
 pub(crate) fn doctor(
     arguments: &arguments::Doctor,
     shared: &Shared,

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What agents may use that lies outside, under the names of the tables.
+/// What agents may use outside their sandbox, under the names of the tables.
 pub(crate) struct External<'s> {
     pub(crate) commands: &'s CommandSettings,
     pub(crate) network: &'s NetworkSettings,
@@ -21,22 +21,22 @@ pub(crate) struct External<'s> {
     pub(crate) mcp: &'s BTreeMap<String, McpConfig>,
 }
 
-/// Which commands may run, and how.
+/// The commands that may run, and their settings.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct CommandSettings {
     /// Programs and their first arguments: `cargo test` allows `cargo test --lib`.
     allow: Vec<String>,
     env: BTreeMap<String, String>,
-    /// What they may read beside the system and the workspace.
+    /// Paths that they may read in addition to the system and the workspace.
     readable: Vec<PathBuf>,
-    /// What they may change beside the workspace.
+    /// Paths that they may change in addition to the workspace.
     writable: Vec<PathBuf>,
     network: bool,
     timeout_s: Option<u64>,
 }
 
-/// What the network guard lets through.
+/// The settings of the network guard.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct NetworkSettings {
@@ -57,7 +57,8 @@ impl External<'_> {
         found.map(|(name, _)| name)
     }
 
-    /// Gives a host what the tables name. Reads secrets, and may run the programs that hold them.
+    /// Configures a host according to the tables. Reads secrets, and may run the programs that hold
+    /// them.
     pub(crate) fn equip(&self, builder: HostBuilder) -> Result<HostBuilder, Failure> {
         let secrets = self.load_secrets()?;
         let private = HostPatterns::new(&self.network.private);
@@ -73,7 +74,7 @@ impl External<'_> {
         Ok(builder.tools(self.servers()?))
     }
 
-    /// The MCP servers, without anything that they need.
+    /// Returns the MCP servers, without anything that they need.
     pub(crate) fn servers(&self) -> Result<McpServers, Failure> {
         McpServers::new(self.mcp.clone()).map_err(|error| unusable(&error.to_string()))
     }
@@ -88,7 +89,7 @@ fn unusable(why: &str) -> Failure {
     Failure::usage(format!("cannot use the settings: {why}"))
 }
 
-/// Paths in a file are relative to it.
+/// Makes paths relative to the directory of their file.
 pub(crate) fn secrets_relative_to(secrets: &mut SecretsConfig, folder: &Path) {
     let secrets = secrets.0.values_mut();
     for path in secrets.filter_map(|secret| secret.file.as_mut()) {
@@ -97,7 +98,7 @@ pub(crate) fn secrets_relative_to(secrets: &mut SecretsConfig, folder: &Path) {
 }
 
 impl CommandSettings {
-    /// Paths in a file are relative to it.
+    /// Makes paths relative to the directory of their file.
     pub(crate) fn relative_to(&mut self, folder: &Path) {
         for path in self.readable.iter_mut().chain(&mut self.writable) {
             *path = folder.join(&*path);

@@ -8,26 +8,27 @@ use lastword::text;
 use lastword::{Hint, HostError, OpenError, StoreError};
 use lastword_client::{ClientError, Refusal};
 
-/// Places that are told one by one; `lastword doctor` tells all of them.
+/// The largest number of damaged places that are listed; `lastword doctor` lists all of them.
 const DAMAGES_TOLD: usize = 5;
 
 /// How the process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// The run completed, or the command did what it was asked.
+    /// The run completed, or the command did what was asked.
     Completed,
     /// The run failed or was interrupted.
     Failed,
     /// Wrong usage or bad input; nothing was run.
     Usage,
-    /// The agent requires what is not granted; nothing was run.
+    /// The agent requires a capability that is not granted; nothing was run.
     Denied,
-    /// The run was stopped: Ctrl-C, SIGTERM, its deadline, or a reader that went away.
+    /// The run was stopped: by Ctrl-C, SIGTERM, its deadline, or a reader that closed the output.
     Cancelled,
 }
 
 impl Exit {
-    /// Returns this code, or `end` in place of success, for a command that could not print everything.
+    /// Returns this code, or `end` in place of success, for a command that could not print
+    /// everything.
     pub(crate) fn cut_short(self, end: Self) -> Self {
         match self {
             Self::Completed => end,
@@ -47,14 +48,14 @@ impl Exit {
     }
 }
 
-/// Why a command did not do what it was asked.
+/// Why a command failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) exit: Exit,
     /// What happened, why, and what to do.
     pub(crate) message: String,
-    /// Whether the data directory's owner is leaving, or left, and did nothing of what was asked, so
-    /// that the same may be asked of the next owner.
+    /// Whether the data directory's owner is shutting down, or is gone, and did not carry out the
+    /// request, so that the next owner can be asked instead.
     pub(crate) handover: bool,
 }
 
@@ -96,7 +97,7 @@ impl Failure {
         ))
     }
 
-    /// Something that went wrong on the way.
+    /// Any other failure.
     pub(crate) fn failed(message: impl Into<String>) -> Self {
         Self {
             exit: Exit::Failed,
@@ -189,13 +190,13 @@ impl From<OpenError> for Failure {
 fn open(error: &OpenError) -> String {
     let told = with_hint(error.to_string(), error.hint().as_ref());
     match error {
-        // To go on without it helps as well.
+        // Continuing without it helps as well.
         OpenError::Damaged { .. } => with_hint(told, Some(&Hint::OtherDataDirectory)),
         _ => told,
     }
 }
 
-/// What happened, and what to type against it.
+/// Returns the message with the command that helps.
 fn with_hint(happened: String, hint: Option<&Hint>) -> String {
     match hint.and_then(hints::of) {
         Some(hint) => format!("{happened}; {hint}"),
@@ -212,7 +213,7 @@ impl From<StoreError> for Failure {
     }
 }
 
-/// What to do about what cannot be read.
+/// Returns what to do about data that cannot be read.
 fn damaged(damage: &impl std::fmt::Display) -> String {
     let happened = format!("what is stored is damaged: {damage}");
     with_hint(happened, Some(&Hint::Examine))

@@ -7,8 +7,8 @@
 //! cancel answers provisionally ─▶ over: the store does not answer, so no event will come
 //! the run has its end, and the output takes nothing ─▶ over: nothing more is shown
 //! ```
-//! Events are read only as fast as the output accepts them, and not while a person is being asked; the
-//! log holds them meanwhile. Signals, the run's end and answers never wait for either.
+//! Events are read only as fast as the output accepts them, and not while a person is being asked;
+//! the log holds them meanwhile. Signals, the run's end and answers never wait for either.
 //! `remote_run.rs` begins the run that is followed here and tells how it ended.
 
 use crate::failure::{Exit, Failure};
@@ -119,7 +119,7 @@ impl Progress {
 }
 
 impl Follow<'_> {
-    /// Shows every event until the run has its end.
+    /// Shows every event until the run has ended.
     pub(crate) async fn to_the_end(
         &self,
         view: &mut View,
@@ -191,8 +191,8 @@ impl Follow<'_> {
         }
     }
 
-    /// The events of the run. Once a data directory of this machine has no owner that answers, the end
-    /// of a run that has it is read there.
+    /// The events of the run. Once a data directory of this machine has no owner that answers, the
+    /// end of a run that has it is read there.
     fn events(&self) -> Events {
         let events = self.client.run_events(self.run.run);
         let RunHost::Other(Some(holder)) = self.host else {
@@ -230,7 +230,7 @@ impl Follow<'_> {
         format!("{why}; Ctrl-C again leaves at once")
     }
 
-    /// Stops the run. If the whole process is asked to end, its own host ends too.
+    /// Stops the run. If the whole process has to end, its own host ends too.
     fn stop(&self, stop: Stop, progress: &mut Progress) {
         let (client, run) = (self.client.clone(), self.run.run);
         progress.stopping = Some(match (self.host, stop) {
@@ -260,8 +260,8 @@ impl Follow<'_> {
         });
     }
 
-    /// The reader of standard output is gone, and the run is of no use any more. A terminal that was
-    /// closed sends SIGHUP, too, and means the same by both.
+    /// Handles the loss of standard output's reader: the run is of no use any more. A terminal that
+    /// was closed also sends SIGHUP, and means the same by both.
     fn reader_gone(&self, stops: &Stops, progress: &mut Progress) {
         if std::mem::replace(&mut progress.reader_gone, true) {
             return;
@@ -276,7 +276,7 @@ impl Follow<'_> {
                 let (host, run) = (host.clone(), self.run.run);
                 progress.stopping = Some(tokio::spawn(async move {
                     let gone = async { host.run(run).await?.client_gone().await };
-                    // Otherwise it has no end that can be told, and the stream breaks off.
+                    // Otherwise no end is known, and the stream breaks off.
                     let ended = gone.await.map(|receipt| Stopped::Ended(Box::new(receipt)));
                     Ok(ended.unwrap_or(Stopped::HostEnded))
                 }));
@@ -353,7 +353,8 @@ fn show(view: &mut View, event: &Event, progress: &Progress) -> Option<Receipt> 
     }
 }
 
-/// The events of a run up to its end, as far as they come after; none while it has no end.
+/// Returns the events of a run up to its end, after those that were shown; none while it has not
+/// ended.
 fn ended_on_disk(
     data: &Path,
     run: RunId,
@@ -427,7 +428,7 @@ async fn read(events: &mut Events) -> Next {
     }
 }
 
-/// Waits until the output has room for more. The wait is bounded once the run has its end. Returns
+/// Waits until the output has room for more. The wait is bounded once the run has ended. Returns
 /// `false` when that bound is over.
 async fn has_room(leaving: Option<std::time::Instant>) -> bool {
     let given_up = async |lane: &Lane| match leaving {

@@ -3,10 +3,10 @@
 
 use lastword::{Capability, Hint};
 
-/// How the rules are granted that a denial names.
+/// How to grant the rules that a denial names.
 pub(crate) const RULES: &str = "a rule that would allow it is granted with `--allow RULE`";
 
-/// How a person at a terminal grants a capability.
+/// Returns how a person at a terminal grants a capability.
 pub(crate) fn how_to_grant(capability: Capability) -> String {
     match capability {
         Capability::ReadFiles => "`--workspace DIRECTORY`".to_owned(),
@@ -35,7 +35,7 @@ pub(crate) fn of(hint: &Hint) -> Option<String> {
     })
 }
 
-/// The same for what a server refuses under a name.
+/// The same for the name of a server's refusal.
 pub(crate) fn of_name(name: &str) -> Option<String> {
     Some(match name {
         "empty-prompt" => prompt(),

@@ -1,8 +1,9 @@
 //! The first process of a container: it starts the same command again as its child, hands on what
-//! signals it gets, and collects every orphaned process, which the kernel gives to it as a new parent.
+//! signals it gets, and collects every orphaned process, which the kernel gives to it as a new
+//! parent.
 //!
-//! This needs a process of its own: waiting for any child in the command's own process would take the
-//! exit status of children that other parts of the program wait for.
+//! This needs a process of its own: waiting for any child in the command's own process would take
+//! the exit status of children that other parts of the program wait for.
 
 use rustix::io::Errno;
 use rustix::process::{
@@ -32,7 +33,7 @@ pub(crate) fn is_first() -> bool {
 /// Runs the command in a child and returns its exit code.
 ///
 /// # Errors
-/// When the child cannot be started. Nothing is running then.
+/// If the child cannot be started. Nothing is running then.
 pub(crate) fn run() -> io::Result<i32> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

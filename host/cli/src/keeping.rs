@@ -1,5 +1,5 @@
-//! `lastword rename`, `delete` and `export`. They go through the owner of the data directory, or own it
-//! for a moment (`prompts::with_owner`).
+//! `lastword rename`, `delete` and `export`. They go through the owner of the data directory, or
+//! own it for a moment (`prompts::with_owner`).
 
 use crate::arguments::{self, Format, Shared};
 use crate::failure::{Exit, Failure};
@@ -12,7 +12,7 @@ use lastword_client::Client;
 use lastword_client::api::SessionChanges;
 use serde_json::json;
 
-/// Does something with the session that a word names.
+/// Carries out an operation on the session that a word names.
 async fn with<T>(
     word: &str,
     shared: &Shared,
@@ -80,8 +80,8 @@ pub(crate) async fn delete(
     .await
 }
 
-/// Writes a session down. What lies on disk is read as `show` reads it, beside a host or without
-/// one, and also where nothing can be written.
+/// Exports a session. Data on disk is read as `show` reads it, beside a host or without one, and
+/// also where nothing can be written.
 pub(crate) async fn export(
     arguments: arguments::Export,
     shared: Shared,

@@ -1,5 +1,5 @@
-//! `lastword mcp`: how the MCP servers of the settings stand, and a person's consent for those
-//! that ask for it. Works beside a host that is running, which sees what is kept here.
+//! `lastword mcp`: the state of the MCP servers in the settings, and a person's consent for those
+//! that ask for it. Works while a host is running, which uses the tokens that are stored here.
 
 use crate::arguments::{Mcp, OfMcp, Shared};
 use crate::failure::{Exit, Failure};
@@ -93,7 +93,7 @@ fn row(login: &McpLogin, widest: usize) -> String {
     }
 }
 
-/// For programs.
+/// Returns a state as a word for programs.
 fn word(state: &McpLoginState) -> &'static str {
     match state {
         McpLoginState::NotNeeded => "not-needed",
@@ -104,7 +104,7 @@ fn word(state: &McpLoginState) -> &'static str {
     }
 }
 
-/// For people.
+/// Returns a state as a sentence for people.
 fn said(server: &str, state: &McpLoginState) -> Option<String> {
     match state {
         McpLoginState::NotNeeded => None,

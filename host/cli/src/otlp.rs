@@ -16,9 +16,9 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Identity, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Spans that wait to be sent; more are dropped.
+/// The largest number of spans that wait to be sent; further ones are dropped.
 const WAITING_MAX: usize = 4096;
-/// Spans of one request.
+/// The number of spans in one request.
 const BATCH: usize = 512;
 /// How long spans are collected for one request.
 const GATHER: Duration = Duration::from_secs(1);

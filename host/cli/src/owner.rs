@@ -17,8 +17,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long to wait for an owner that neither accepts work nor leaves. An owner that shuts down ends
-/// its runs, its tools and its streams within that.
+/// How long to wait for an owner that neither accepts work nor leaves. An owner that shuts down
+/// ends its runs, its tools and its streams within that.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How long to wait before telling the person why.
 const SILENCE: Duration = Duration::from_secs(1);
@@ -26,7 +26,7 @@ const SILENCE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(4);
 const PAUSE_MAX: Duration = Duration::from_millis(64);
 
-/// A host that answers.
+/// A host that responds.
 #[derive(Clone, Debug)]
 pub(crate) struct Server {
     pub(crate) client: Client,
@@ -50,8 +50,8 @@ pub(crate) async fn reach(shared: &Shared, paths: &Paths) -> Result<Option<Serve
     }
 }
 
-/// The server that was named, if one was. One on this machine gets the token that it has made
-/// itself; no other server may learn it.
+/// Returns the server that was named, if one was. One on this machine gets the token that it has
+/// generated itself; no other server may learn that token.
 pub(crate) fn named(shared: &Shared, paths: &Paths) -> Result<Option<Server>, Failure> {
     let Some(address) = &shared.server else {
         return Ok(None);
@@ -85,7 +85,7 @@ fn token_for(
     }
 }
 
-/// The token for a server: of the file that was named, or of the environment.
+/// Returns the token for a server: from the named file, or from the environment.
 fn token(file: Option<&Path>) -> Result<Option<String>, Failure> {
     if let Some(file) = file {
         return read_token(file).map(Some);
@@ -95,7 +95,7 @@ fn token(file: Option<&Path>) -> Result<Option<String>, Failure> {
     Ok(token.filter(|token| !token.is_empty()))
 }
 
-/// The token that a server on this machine has made, if there is one.
+/// Returns the token that a server on this machine has generated, if there is one.
 fn own_token(file: &Path) -> Result<Option<String>, Failure> {
     file.exists().then(|| read_token(file)).transpose()
 }
@@ -105,13 +105,13 @@ fn read_token(file: &Path) -> Result<String, Failure> {
     Ok(token.as_str().to_owned())
 }
 
-/// Where the token of a server on this machine is.
+/// Returns the path of the token of a server on this machine.
 pub(crate) fn token_file(shared: &Shared, paths: &Paths) -> PathBuf {
     let named = shared.token_file.clone();
     named.unwrap_or_else(|| paths.data.join("token"))
 }
 
-/// The owner of the directory, if it answers.
+/// Returns the owner of the directory, if it responds.
 pub(crate) async fn by_socket(paths: &Paths) -> Result<Option<Server>, Failure> {
     let socket = serving::socket(&paths.data);
     match lastword_server::connect_unix(&socket).await {
@@ -132,7 +132,7 @@ pub(crate) async fn by_socket(paths: &Paths) -> Result<Option<Server>, Failure> 
                 "the data directory {} belongs to another user; name another with `--data-dir`",
                 paths.data.display()
             ))),
-            // Any other error means that no host answers there.
+            // Any other error means that no host responds there.
             _ => Ok(None),
         },
     }
@@ -223,8 +223,8 @@ pub(crate) async fn own(
 ) -> Result<Owner, Failure> {
     let mut patience = Patience::default();
     loop {
-        // Checked before anything is recovered: a host that answers here owns the directory, even if
-        // its lock is lost.
+        // Checked before anything is recovered: a host that answers here owns the directory, even
+        // if its lock is lost.
         if let Some(server) = by_socket(paths).await? {
             let pid = server.holder.as_ref().map_or("", |holder| &holder.pid);
             if !server.is_closing().await || !patience.wait(pid, terminal).await {
@@ -266,7 +266,7 @@ pub(crate) fn tell_recovery(host: &Host, terminal: &Terminal) {
     tell_damaged(&damaged, terminal);
 }
 
-/// A host that answers, in this process or another.
+/// A host that responds, in this process or another.
 pub(crate) struct Connection {
     pub(crate) server: Server,
     /// The host of this process, if it is that.
@@ -306,8 +306,8 @@ impl Connection {
         }
     }
 
-    /// Serves a host in this process at its socket, for other commands. Does not fail on a file system
-    /// without sockets.
+    /// Serves a host in this process at its socket, for other commands. Does not fail on a file
+    /// system without sockets.
     pub(crate) async fn of_own(
         host: &Host,
         paths: &Paths,
@@ -345,8 +345,8 @@ impl Connection {
         self.own.as_ref().map(Serving::host)
     }
 
-    /// Waits for the runs that commands in other terminals began at a host of this process, until it
-    /// takes no more.
+    /// Waits for the runs that commands in other terminals began at a host of this process, until
+    /// it accepts no more.
     pub(crate) async fn wait_for_others(
         &self,
         own: &[RunId],
@@ -390,7 +390,7 @@ impl Connection {
         }
     }
 
-    /// Gives the directory back.
+    /// Releases the directory.
     pub(crate) async fn close(self, terminal: &Terminal) {
         if let Some(own) = self.own
             && !own.end().await.is_empty()
@@ -413,7 +413,8 @@ async fn answering(
     }
 }
 
-/// Returns whether the caller may ask the directory's next owner instead, after a short wait for it.
+/// Returns whether the caller may ask the directory's next owner instead, after a short wait for
+/// it.
 pub(crate) async fn comes_again(
     failure: &Failure,
     server: &Server,

@@ -1,4 +1,4 @@
-//! Where things are kept: the data directory, the cache, and workspaces as they are shown.
+//! The paths of the data directory and the cache, and workspaces in a form for people.
 
 use crate::arguments::Shared;
 use crate::failure::Failure;
@@ -6,7 +6,7 @@ use crate::settings::Settings;
 use lastword::{WorkspaceKey, text};
 use std::path::{Path, PathBuf};
 
-/// Where sessions and compiled agents are kept.
+/// The directories of sessions and of compiled agents.
 #[derive(Clone, Debug)]
 pub(crate) struct Paths {
     pub(crate) data: PathBuf,
@@ -35,7 +35,7 @@ impl Paths {
 /// The owner of a data directory, as another process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Holder {
-    /// Its process, as far as that is known.
+    /// The id of its process, if it is known.
     pub(crate) pid: String,
     pub(crate) data: PathBuf,
 }
@@ -70,7 +70,7 @@ pub(crate) fn how_to_name(key: &str) -> String {
     }
 }
 
-/// Whether a stored workspace key stands for a directory.
+/// Whether a stored workspace key is that of this directory.
 pub(crate) fn is_directory(key: &str, directory: &Path) -> bool {
     let directory = WorkspaceKey::directory(directory).ok();
     directory.is_some_and(|directory| WorkspaceKey::from_stored(key) == Some(directory))

@@ -29,11 +29,11 @@ pub(crate) struct Plan {
     pub(crate) session: Option<String>,
     pub(crate) directory: Option<WorkspaceKey>,
     pub(crate) grants: Grants,
-    /// Whether a person is asked about what no rule decides.
+    /// Whether a person is asked if no rule decides.
     pub(crate) asks: bool,
     pub(crate) models: Option<Models>,
     pub(crate) limits: Limits,
-    /// The deadline that was asked for, where the limits do not have it.
+    /// The deadline that was asked for, if the limits do not contain it.
     pub(crate) deadline: Option<Deadline>,
     pub(crate) json: bool,
     pub(crate) detach: bool,
@@ -181,12 +181,12 @@ impl Plan {
         })
     }
 
-    /// Whether the prompt stands for the agent's own.
+    /// Whether the prompt is empty, so that the agent's default prompt is used.
     pub(crate) fn is_blank(&self) -> bool {
         self.text.trim().is_empty() && self.attachments.is_empty()
     }
 
-    /// The prompt as a host takes it.
+    /// Returns the prompt in the form of a request to a host.
     pub(crate) fn new_run(&self) -> NewRun {
         let attachments = self.attachments.clone();
         let deadline = self.deadline.and_then(|deadline| deadline.0);
@@ -236,8 +236,8 @@ pub(crate) fn grants(
     Ok(denied.fold(grants, Grants::deny))
 }
 
-/// Whether a person is asked about what no rule decides: as the options or settings say, or else if
-/// one is at the terminal.
+/// Whether a person is asked if no rule decides: as the options or settings say, or else if a
+/// person is at the terminal.
 pub(crate) fn asks(
     rules: &Permissions,
     settings: &Settings,

@@ -1,6 +1,6 @@
-//! Standard output and error, each written by a thread of its own, so that a reader who takes
-//! nothing (a pager, Ctrl-S, a full pipe) holds up neither signals nor a run's end. Where both go
-//! to one place they share a thread, which keeps their order.
+//! Standard output and error, each written by a thread of its own, so that a reader that stops
+//! reading (a pager, Ctrl-S, a full pipe) delays neither signals nor a run's end. If both go to one
+//! place they share a thread, which keeps their order.
 //!
 //! ```text
 //! words ─▶ lane ─▶ thread ─▶ terminal, pipe, file
@@ -22,9 +22,9 @@ use tokio::time::timeout_at;
 const ROOM: usize = 256 << 10;
 /// Bytes of log lines that may wait; further lines are dropped and counted.
 const LOG_MAX: usize = 256 << 10;
-/// Bytes of one write, each of which shows that the reader takes something.
+/// The number of bytes of one write. Each write shows that the reader still reads.
 const WRITE_MAX: usize = 16 << 10;
-/// How long a reader may take nothing once a signal asked for the end.
+/// How long a reader may read nothing after a signal asked for the end.
 const STALL: Duration = Duration::from_secs(1);
 /// How long it may take to read the rest, even if it reads steadily.
 const LEAVE: Duration = Duration::from_secs(10);
@@ -44,7 +44,7 @@ pub(crate) struct Printer {
     hurried: watch::Sender<bool>,
 }
 
-/// The process's own.
+/// Returns the printer of this process.
 pub(crate) fn printer() -> &'static Printer {
     static PRINTER: OnceLock<Printer> = OnceLock::new();
     PRINTER.get_or_init(Printer::new)
@@ -79,7 +79,7 @@ impl Printer {
         &self.err
     }
 
-    /// A signal asks for the end: readers are waited for within bounds from now on.
+    /// Records that a signal asked for the end: from now on the waits for readers are bounded.
     pub(crate) fn hurry(&self) {
         self.hurried.send_replace(true);
     }
@@ -89,9 +89,9 @@ impl Printer {
         *self.hurried.borrow()
     }
 
-    /// Waits until everything is written, or a reader that takes nothing is left alone after a
+    /// Waits until everything is written, or until a reader that reads nothing is given up after a
     /// signal, which is [`io::ErrorKind::TimedOut`]. Returns why standard output could not be
-    /// written, unless that was told before or its reader went away.
+    /// written, unless that was reported before or its reader is gone.
     pub(crate) async fn finish(&self) -> Option<io::Error> {
         let told = self.out.state().abandoned;
         let mut in_time = true;
@@ -120,9 +120,10 @@ impl Printer {
     }
 }
 
-/// Where both streams go, or one of them: what waits to be written there, in order.
+/// The destination of one stream or of both, with the text that waits to be written there, in
+/// order.
 pub(crate) struct Lane {
-    /// By descriptor.
+    /// The files, by descriptor.
     files: [Option<OwnedFd>; 2],
     state: Mutex<State>,
     work: Condvar,
@@ -165,16 +166,16 @@ impl Chunk {
     }
 }
 
-/// How far a lane has come.
+/// The progress of a lane.
 #[derive(Clone, Copy, Debug)]
 struct Progress {
-    /// Bytes that were handed in, ever.
+    /// The number of bytes that were ever submitted.
     given: u64,
-    /// Bytes of these that are dealt with.
+    /// The number of these bytes that were written or dropped.
     taken: u64,
-    /// When the reader took something last, or was given something after a pause.
+    /// When the reader last read something, or got something after a pause.
     moved_at: Instant,
-    /// Standard output cannot be written.
+    /// Whether standard output cannot be written.
     failed: bool,
 }
 
@@ -185,7 +186,7 @@ impl Progress {
 }
 
 impl Lane {
-    /// A lane with its thread.
+    /// Creates a lane with its thread.
     fn start(files: [Option<OwnedFd>; 2]) -> Arc<Self> {
         let (progress, _) = watch::channel(Progress {
             given: 0,
@@ -211,7 +212,8 @@ impl Lane {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds text to be written, without a bound: producers of much text wait for [`Lane::room`] first.
+    /// Adds text to be written, without a bound: producers of much text wait for [`Lane::room`]
+    /// first.
     ///
     /// # Errors
     /// Why an earlier text could not be written.
@@ -292,8 +294,8 @@ impl Lane {
         }
     }
 
-    /// Waits until waiting for the reader is given up: it read nothing for [`STALL`], or not everything
-    /// within [`LEAVE`], neither counted from before `from`. May be dropped.
+    /// Waits until waiting for the reader is given up: it read nothing for [`STALL`], or not
+    /// everything within [`LEAVE`], neither counted from before `from`. May be dropped.
     pub(crate) async fn given_up(&self, from: Instant) {
         if self.state().abandoned {
             return;
@@ -315,17 +317,17 @@ impl Lane {
             }
         };
 
-        // Either way there is no more waiting.
+        // In either case waiting is over.
         let _stalled = timeout_at((from + LEAVE).into(), stalled).await;
         self.state().abandoned = true;
     }
 
-    /// Bytes that were handed in so far.
+    /// Returns the number of bytes that were submitted so far.
     pub(crate) fn given(&self) -> u64 {
         self.progress.borrow().given
     }
 
-    /// Whether the first so many bytes are written.
+    /// Whether this number of bytes is written.
     pub(crate) fn has_written(&self, given: u64) -> bool {
         self.progress.borrow().taken >= given
     }
@@ -404,7 +406,7 @@ fn again(error: &io::Error) -> io::Error {
     }
 }
 
-/// Writes all of it, also where another program has made the stream one that does not wait.
+/// Writes all bytes, even if another program has made the stream non-blocking.
 fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> rustix::io::Result<()> {
     while !bytes.is_empty() {
         match rustix::io::write(fd, bytes) {

@@ -1,5 +1,5 @@
-//! `lastword cancel` and `lastword queue`: runs and prompts that have not ended yet. They go through
-//! the owner of the data directory, or own it for a moment.
+//! `lastword cancel` and `lastword queue`: runs and prompts that have not ended yet. They go
+//! through the owner of the data directory, or own it for a moment.
 
 use crate::arguments::{self, Shared};
 use crate::failure::{Exit, Failure};
@@ -17,7 +17,7 @@ use lastword_client::Client;
 use lastword_client::api::{EditedRun, QueuedRun, RunView};
 use serde_json::json;
 
-/// What a word names.
+/// A run or a session that a word names.
 pub(crate) enum Named {
     Run(Box<RunView>),
     Session(Box<Listed>),
@@ -38,8 +38,9 @@ pub(crate) async fn named(client: &Client, word: &str) -> Result<Named, Failure>
     Ok(Named::Session(Box::new(listed)))
 }
 
-/// Does something at the host that owns the data directory, or at this process as its owner. Does not
-/// make a directory that does not exist. If the owner leaves meanwhile, the next one is asked.
+/// Carries out an operation at the host that owns the data directory, or in this process as its
+/// owner. Does not create a directory that does not exist. If the owner shuts down meanwhile, the
+/// next one is asked.
 pub(crate) async fn with_owner<T>(
     shared: &Shared,
     settings: &Settings,
@@ -68,7 +69,7 @@ pub(crate) async fn with_owner<T>(
     }
 }
 
-/// Stops a run or all that a session does.
+/// Stops a run, or all runs of a session.
 pub(crate) async fn cancel(
     arguments: arguments::Cancel,
     shared: Shared,
@@ -104,7 +105,7 @@ pub(crate) async fn cancel(
     }
 }
 
-/// Whether a session, without an owner, holds nothing that could be taken back.
+/// Whether a session, without an owner, has nothing that could be withdrawn.
 async fn is_at_rest(paths: &Paths, word: &str) -> Result<bool, Failure> {
     let source = Source::on_disk(paths)?;
     let session = match source.session(word).await {
@@ -130,7 +131,7 @@ async fn stop(client: &Client, word: &str) -> Result<Vec<Receipt>, Failure> {
     }
 }
 
-/// Lists or changes what waits.
+/// Lists or changes waiting prompts.
 pub(crate) async fn queue(
     arguments: arguments::Queue,
     shared: Shared,
@@ -181,7 +182,7 @@ async fn change(
     Ok(lines.collect())
 }
 
-/// A prompt that waits, in one line.
+/// Describes a waiting prompt in one line.
 fn waiting(run: &QueuedRun, as_json: bool) -> String {
     if as_json {
         return format!("{}\n", json!(run));

@@ -1,6 +1,6 @@
-//! Where a person answers a run's questions while following it: takes the questions from the run's log,
-//! which also holds those of runs that it started, reads lines from the terminal, and sends answers to
-//! the host. `asking.rs` interprets the lines; `follow.rs` calls this file.
+//! Where a person answers a run's questions while following it: takes the questions from the run's
+//! log, which also holds those of runs that it started, reads lines from the terminal, and sends
+//! answers to the host. `asking.rs` interprets the lines; `follow.rs` calls this file.
 
 use crate::asking::{Prompter, Settled, Step};
 use crate::failure::Failure;
@@ -23,7 +23,7 @@ use uuid::Uuid;
 /// Bytes of the longest line that is read.
 const LINE_BYTES_MAX: u64 = 64 << 10;
 
-/// Sends an answer. It is no failure if another answer came first, since the log tells that.
+/// Sends an answer. It is not a failure if another answer came first, since the log reports that.
 async fn hand_in(client: Client, id: QuestionId, answer: Answer) -> Result<(), Failure> {
     let key = Uuid::now_v7().to_string();
     match client.answer(id, &answer, &key).await {
@@ -56,7 +56,7 @@ pub(crate) struct QuestionUi<'a> {
     sending: Option<JoinHandle<Result<(), Failure>>>,
     /// Questions whose end was read ahead of the shown events.
     settled: HashSet<QuestionId>,
-    /// The run has its end.
+    /// Whether the run has ended.
     over: bool,
     /// How far standard error is written once the question is on the screen.
     shown_at: u64,

@@ -1,5 +1,5 @@
-//! `lastword questions`, `answer` and `grants`: what agents ask people, and what answers have
-//! granted. They go through the owner of the data directory, or own it for a moment.
+//! `lastword questions`, `answer` and `grants`: questions of agents to people, and the grants of
+//! answers. They use the owner of the data directory, or own it for a moment.
 
 use crate::arguments::{self, ListGrants, OfGrants, Shared, Word};
 use crate::failure::{Exit, Failure};
@@ -18,10 +18,11 @@ use lastword_client::{Client, ClientError};
 use serde_json::json;
 use uuid::Uuid;
 
-/// The fewest characters of a question's id that are taken for it.
+/// The smallest number of characters of a question's id that identify it.
 const PREFIX_MIN: usize = 4;
 
-/// Does something at the host that owns the data directory, and prints the text that it returns.
+/// Carries out an operation at the host that owns the data directory, and prints the text that it
+/// returns.
 async fn with(
     shared: Shared,
     terminal: &Terminal,
@@ -78,7 +79,7 @@ pub(crate) async fn questions(
     with(shared, terminal, list).await
 }
 
-/// A question with all of its diff, and what can be answered.
+/// Returns a question with its whole diff, and the possible answers.
 fn whole(question: &Question, terminal: &Terminal) -> String {
     let mut text = rendering::question(question, usize::MAX, &terminal.out);
     if let lastword::session::Asked::Permission { offers, .. } = &question.asked {
@@ -195,7 +196,7 @@ fn said(arguments: &arguments::Answer) -> Result<Answer, Failure> {
     })
 }
 
-/// A refusal, with the answer that counted or with what to do.
+/// Returns a refusal, with the answer that counts or with what to do.
 fn refused(error: ClientError) -> Failure {
     let first = error.problem().and_then(|problem| problem.answer.as_ref());
     let first = first.map(rendering::answer);
@@ -216,7 +217,7 @@ fn refused(error: ClientError) -> Failure {
     failure
 }
 
-/// Lists grants, or takes one back.
+/// Lists grants, or revokes one.
 pub(crate) async fn grants(
     arguments: arguments::Grants,
     shared: Shared,

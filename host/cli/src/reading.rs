@@ -1,5 +1,5 @@
-//! Reads sessions: on disk, also while another process owns the data directory, or at a server. Finds
-//! them by the words that people use; `sessions.rs` and `show.rs` print them.
+//! Reads sessions: on disk, also while another process owns the data directory, or at a server.
+//! Finds them by the words that people use; `sessions.rs` and `show.rs` print them.
 
 use crate::arguments::Shared;
 use crate::failure::Failure;
@@ -155,8 +155,8 @@ impl Source {
         }
     }
 
-    /// Returns all that a session holds. Text of a run without an end that is in no message yet is put
-    /// into a message without an end.
+    /// Returns everything in a session. Text of a run without an end that is in no message yet is
+    /// put into a message without an end.
     pub(crate) async fn export(&self, session: Listed) -> Result<Export, Failure> {
         let id = session.record.id;
         if let Self::Server(client, _) = self {
@@ -180,8 +180,8 @@ impl Source {
         })
     }
 
-    /// The log of a session, as far as it is kept: of runs that were folded, their messages and
-    /// receipts hold what was said.
+    /// Returns the stored log of a session. For runs whose events were folded away, the messages
+    /// and receipts contain their output.
     pub(crate) async fn events(&self, id: SessionId) -> Result<Vec<Event>, Failure> {
         match self {
             Self::Disk(archive) => {
@@ -224,7 +224,7 @@ impl Source {
         page.items
     }
 
-    /// The session that a word names: its id, the unique beginning of one, or `latest`.
+    /// Returns the session that a word names: its id, a unique beginning of one, or `latest`.
     pub(crate) async fn session(&self, word: &str) -> Result<Listed, Failure> {
         if let Ok(id) = word.parse() {
             return self.find(id).await?.ok_or_else(|| unknown(word));
@@ -287,7 +287,7 @@ fn said_so_far(run: &RunRow, events: &[Event]) -> Option<Message> {
     (role == Role::Assistant && !message.parts.is_empty()).then_some(message)
 }
 
-/// The fewest characters of a session's id that are taken for it.
+/// The smallest number of characters of a session's id that identify it.
 const PREFIX_MIN: usize = 4;
 
 fn unknown(word: &str) -> Failure {

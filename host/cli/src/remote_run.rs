@@ -1,6 +1,6 @@
-//! A run at a host, in this process or another, over its API: from a plan to the run's end. Requests
-//! whose connection is lost are repeated. `run.rs` and `resume.rs` choose the host; `follow.rs` shows
-//! the run.
+//! A run at a host, in this process or another, over its API: from a plan to the run's end.
+//! Requests whose connection is lost are repeated. `run.rs` and `resume.rs` choose the host;
+//! `follow.rs` shows the run.
 
 use crate::agent::{self, Found};
 use crate::failure::{Exit, Failure};
@@ -55,10 +55,10 @@ impl<'a> RemoteRun<'a> {
         }
     }
 
-    /// Runs an agent there, and stays until its end is told.
+    /// Runs an agent at the host, and returns once its end is shown.
     ///
-    /// An owner that leaves before the prompt is accepted is a failure that says so; the plan then
-    /// names the session and the key that the prompt has, wherever it is asked next.
+    /// If the owner shuts down before the prompt is accepted, the failure says so; the plan then
+    /// names the session and the key of the prompt, with which it can be sent to the next owner.
     pub(crate) async fn run(
         &self,
         plan: &mut Plan,
@@ -100,7 +100,7 @@ impl<'a> RemoteRun<'a> {
         };
 
         plan.run = Some(run.run);
-        // Only now: before, another host might have been asked, and would tell the same.
+        // Only now: otherwise another host could be asked afterwards, and would print the same.
         for note in &notes {
             self.terminal.note(note);
         }
@@ -193,7 +193,8 @@ impl<'a> RemoteRun<'a> {
         })
     }
 
-    /// Asks in the session that was named, or in a new one; the plan remembers it, and its key.
+    /// Sends the prompt to the session that was named, or to a new one. The plan remembers the
+    /// session and the key.
     async fn ask(
         &self,
         plan: &mut Plan,
@@ -218,7 +219,7 @@ impl<'a> RemoteRun<'a> {
         asked.map_err(|error| unknown(error, session, &key))
     }
 
-    /// A session to go on with, which must be of this agent and workspace.
+    /// Returns the session to continue, which must be of this agent and workspace.
     async fn fitting(
         &self,
         record: SessionRecord,
@@ -242,7 +243,7 @@ impl<'a> RemoteRun<'a> {
         Ok(session)
     }
 
-    /// Tells of held prompts, which a host for a single run does not resume.
+    /// Prints a note about held prompts, which a host for a single run does not resume.
     async fn tell_held(&self, session: SessionId) -> Result<(), Failure> {
         let runs = self.client.runs(session).await?.items;
         let held = runs.iter().filter(|run| run.state == RunState::Held);
@@ -258,7 +259,7 @@ impl<'a> RemoteRun<'a> {
         Ok(())
     }
 
-    /// Shows a run until its end, and tells how it ended.
+    /// Shows a run until its end, and prints how it ended.
     pub(crate) async fn follow(
         &self,
         run: &RunView,
@@ -282,7 +283,7 @@ impl<'a> RemoteRun<'a> {
         Ok(self.conclude(&end, &view, run.session))
     }
 
-    /// Tells how the run ended, and returns the exit code.
+    /// Prints how the run ended, and returns the exit code.
     fn conclude(&self, end: &FollowEnd, view: &View, session: SessionId) -> Exit {
         let (receipt, exit) = match end {
             FollowEnd::Ended(receipt) => {
@@ -311,7 +312,7 @@ impl<'a> RemoteRun<'a> {
         exit
     }
 
-    /// Ends this process's claims. A host that cannot be told finds out by itself.
+    /// Ends this process's claims. A host that cannot be notified notices it by itself.
     pub(crate) async fn retire(&self) {
         let _gone = self.client.retire(self.id).await;
     }
@@ -327,7 +328,7 @@ fn on_the_way(error: ClientError) -> Failure {
     failure
 }
 
-/// Without an answer, it is not known whether the prompt was accepted.
+/// Without a response, it is unknown whether the prompt was accepted.
 fn unknown(error: ClientError, session: SessionId, key: &str) -> Failure {
     let is_unknown = matches!(error, ClientError::Unreachable { .. });
     let mut failure = on_the_way(error);
@@ -354,7 +355,7 @@ fn detached(run: &RunView, json: bool, terminal: &Terminal) -> Exit {
         format!("{id}\n")
     };
 
-    // The run goes on even if this cannot be written.
+    // The run continues even if this cannot be written.
     let _closed = to_stdout(&line);
     terminal.note(&format!(
         "it goes on without this command · `lastword show {session}` · `lastword cancel {id}`"

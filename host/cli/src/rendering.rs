@@ -1,6 +1,6 @@
-//! How tool calls, their results, diffs, questions and answers look to people, both live and when read
-//! later. Every word comes from an agent or a tool. Whatever people base a decision on goes through
-//! [`lastword::text`], uncut, so that it cannot look different from what it is.
+//! How tool calls, their results, diffs, questions and answers look to people, both live and when
+//! read later. Every word comes from an agent or a tool. Whatever people base a decision on goes
+//! through [`lastword::text`], uncut, so that it cannot look different from what it is.
 
 use crate::terminal::{Stream, brief, cut, line};
 use crate::units;
@@ -18,11 +18,11 @@ pub(crate) const DIFF_LINES: usize = 60;
 const DIFF_CHARS: usize = 300;
 /// Characters of a row of text that is shown uncut.
 const ROW_CHARS: usize = 100;
-/// Before each line that an agent wrote, so that it cannot be taken for one of ours.
+/// The prefix of each line that an agent wrote, so that it cannot be taken for one of ours.
 const GUTTER: &str = "  │ ";
-/// The same where a line goes on.
+/// The same for the continuation of a line.
 const GUTTER_ON: &str = "  ┆ ";
-/// The words that stand for rows that are left out.
+/// The words that replace rows that are left out.
 const MORE: &str = "more rows";
 
 /// A tool call in one line: its name and its arguments, each shortened.
@@ -44,7 +44,7 @@ pub(crate) fn call(name: &str, input: &str) -> String {
     brief(&format!("→ {name} {arguments}"), CALL_CHARS)
 }
 
-/// What a tool answered, in one line.
+/// Returns the result of a tool in one line.
 pub(crate) fn result(result: &ToolResult) -> String {
     let texts = result.content.iter().map(|content| match content {
         Content::Text { text } => text.clone(),
@@ -130,8 +130,8 @@ fn wrapped(line: &str) -> Vec<String> {
     rows
 }
 
-/// Returns the gutter of a row, which differs for a wrapped line, so that it is not taken for another
-/// line.
+/// Returns the gutter of a row, which differs for a wrapped line, so that it is not taken for
+/// another line.
 fn gutter(row_of_line: usize) -> &'static str {
     match row_of_line {
         0 => GUTTER,
@@ -190,7 +190,8 @@ pub(crate) fn subject(asked: &Asked) -> String {
     }
 }
 
-/// A question with all that one needs to know to answer it; rows that are too many are counted.
+/// Returns a question with everything that is needed to answer it; rows beyond the limit are
+/// counted.
 pub(crate) fn question(question: &Question, lines: usize, stream: &Stream) -> String {
     let agent = text::line(question.agent.as_str());
     match &question.asked {

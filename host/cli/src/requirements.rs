@@ -1,4 +1,5 @@
-//! Compares what an agent wants with what is granted: whether it can run at all, and what to tell.
+//! Compares the wants of an agent with the grants: whether it can run at all, and which notes to
+//! print.
 
 use crate::hints;
 use crate::terminal::{self, Terminal};
@@ -6,8 +7,8 @@ use lastword::permission::{Grants, Manifest, Want};
 use lastword::tools::BUILTIN_TOOLS;
 use lastword::{Capability, text};
 
-/// Returns notes about what is wanted and not granted, to tell once a run begins. Returns `None`, and
-/// tells why at once, if the agent cannot run without it.
+/// Returns notes about wants that are not granted, to be printed once a run begins. If the agent
+/// cannot run without one of them, prints the reason at once and returns `None`.
 pub(crate) fn may_run(
     name: &str,
     manifest: &Manifest,
@@ -61,19 +62,19 @@ pub(crate) fn may_run(
     Some(notes)
 }
 
-/// Whether an agent says what an empty prompt stands for.
+/// Whether an agent has a default prompt.
 pub(crate) fn has_default(manifest: &Manifest) -> bool {
     let default = manifest.default_prompt.as_deref();
     default.is_some_and(|prompt| !prompt.trim().is_empty())
 }
 
-/// Whether a want is for tools of the host's own alone, which ask for what they touch.
+/// Whether a want is only for built-in tools, which ask for each access.
 pub(crate) fn is_for_own_tools(want: &Want) -> bool {
     let own = |name: &String| BUILTIN_TOOLS.contains(&name.as_str());
     want.capability == Capability::Tools && !want.scope.is_empty() && want.scope.iter().all(own)
 }
 
-/// Whether people can be asked for it once it is needed, rather than before.
+/// Whether people can be asked for the capability once it is needed, rather than before.
 fn is_asked_for(capability: Capability) -> bool {
     // These are available from the start of the run, or not at all.
     !matches!(

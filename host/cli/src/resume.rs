@@ -21,7 +21,7 @@ use lastword_client::api::{RunView, WorkspaceView};
 use lastword_client::{Client, ClientError};
 use uuid::Uuid;
 
-/// Goes on, and stays until the end is told.
+/// Resumes the runs, and returns once their ends are shown.
 pub(crate) async fn resume(
     arguments: arguments::Resume,
     shared: Shared,
@@ -188,8 +188,8 @@ impl GoingOn<'_> {
         }
     }
 
-    /// One after the other, as they were accepted. The first that does not complete tells how the
-    /// command ends.
+    /// Resumes one after the other, in the order of acceptance. The first one that does not
+    /// complete determines the exit code.
     async fn each(
         &self,
         workspace: &WorkspaceView,
@@ -231,7 +231,7 @@ impl GoingOn<'_> {
     }
 }
 
-/// The runs of a session that are held, or else the last if it ended early.
+/// Returns the held runs of a session, or else the last run if it ended early.
 fn resumable(runs: Vec<RunView>) -> Vec<RunView> {
     use RunState::{Cancelled, Failed, Held, Interrupted};
     let (held, mut others): (Vec<_>, Vec<_>) = runs.into_iter().partition(|run| run.state == Held);

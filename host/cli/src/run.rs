@@ -16,11 +16,13 @@ use lastword::{Host, HostBuilder};
 use std::path::Path;
 use tracing::Instrument;
 
-/// Runs at the same time in a host of this process: its own, and those of commands in other terminals.
+/// Runs at the same time in a host of this process: its own, and those of commands in other
+/// terminals.
 const CONCURRENT_RUNS: u32 = 8;
 
-/// Runs an agent and returns once its end is told. The host is the named server, the data directory's
-/// owner, or this process. If the owner leaves before it accepts the run, the choice starts again.
+/// Runs an agent and returns once its end is shown. The host is the named server, the data
+/// directory's owner, or this process. If the owner shuts down before it accepts the run, the
+/// choice starts again.
 pub(crate) async fn run(
     arguments: arguments::Run,
     shared: Shared,

@@ -34,7 +34,7 @@ const DEFAULT: Listen = Listen::Tcp(SocketAddr::new(
 const DUE_LOOK_MIN: Duration = Duration::from_millis(50);
 const DUE_LOOK_MAX: Duration = Duration::from_secs(5);
 
-/// Serves until it is told to stop.
+/// Serves until a signal or idleness ends it.
 pub(crate) async fn serve(
     arguments: arguments::Serve,
     shared: Shared,

@@ -1,5 +1,5 @@
-//! A host together with its server. The listeners stay open while streams still have events of the host
-//! to send; this file ends both in that order.
+//! A host together with its server. The listeners stay open while streams still have events of the
+//! host to send; this file ends both in that order.
 
 use crate::failure::Failure;
 use lastword::Host;
@@ -18,7 +18,7 @@ const SOCKET: &str = "socket";
 /// How long a client may take to read the end of its stream.
 const LEAVE: Duration = Duration::from_secs(5);
 
-/// Where the owner of a data directory answers.
+/// Returns the path of the socket at which the owner of a data directory listens.
 pub(crate) fn socket(data: &Path) -> PathBuf {
     data.join(SOCKET)
 }
@@ -31,8 +31,8 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    /// A socket in the data directory, for the user whose directory it is: they can read
-    /// every directory already that they can name.
+    /// Opens a socket in the data directory for the user who owns it: they can already read every
+    /// directory that they can name.
     pub(crate) async fn of_owner(socket: &Path) -> Result<Self, ListenError> {
         Ok(Self {
             listener: Listener::unix(socket).await?,
@@ -46,7 +46,7 @@ impl Door {
     }
 }
 
-/// What becomes of held prompts of a workspace that is opened.
+/// What happens to held prompts of a workspace that is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Held {
     Stays,
@@ -62,7 +62,7 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    /// Opens the doors.
+    /// Starts serving.
     pub(crate) fn begin(host: &Host, doors: Vec<Door>) -> Self {
         let serve = |door: Door| {
             let host = host.clone();
@@ -105,7 +105,7 @@ impl Serving {
         Ok(client.build()?)
     }
 
-    /// Ends the runs while streams still tell of them, then the streams, then the host. Returns the
+    /// Ends the runs while streams still report them, then the streams, then the host. Returns the
     /// runs whose end is left to the next start.
     pub(crate) async fn end(self) -> Vec<RunId> {
         self.host.drain().await;

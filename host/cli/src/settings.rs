@@ -1,6 +1,7 @@
-//! `lastword.toml`: models, and defaults for runs and servers. The file in the current directory may
-//! belong to another person's project. It is therefore refused if it grants anything but a model, says
-//! where keys are sent or data is kept, or lets clients in; `--config-file` accepts the same file.
+//! `lastword.toml`: models, and defaults for runs and servers. The file in the current directory
+//! may belong to another person's project. It is therefore refused if it grants anything but a
+//! model, says where keys are sent or data is kept, or lets clients in; `--config-file` accepts the
+//! same file.
 
 use crate::arguments::{Listen, NamedAgent, OnLast};
 use crate::external::{self, CommandSettings, External, NetworkSettings};
@@ -30,13 +31,13 @@ pub(crate) struct Settings {
     pub(crate) permissions: PermissionSettings,
     /// Defaults of `lastword serve`.
     pub(crate) serve: ServeSettings,
-    /// What bounds compiling an agent.
+    /// The bounds on compiling an agent.
     compile: CompileSettings,
     /// Commands that agents may run.
     commands: CommandSettings,
-    /// What the network guard lets through.
+    /// The settings of the network guard.
     network: NetworkSettings,
-    /// Secrets that may be put into requests.
+    /// Secrets that may be filled into requests.
     secrets: SecretsConfig,
     /// MCP servers, by name.
     mcp: BTreeMap<String, McpConfig>,
@@ -58,14 +59,14 @@ pub(crate) struct RunSettings {
     pub(crate) data_dir: Option<PathBuf>,
 }
 
-/// Rules, beside those of the command line. Denials apply to every workspace of a host that this
-/// command line owns, and to the workspace that it opens at another host.
+/// Rules, in addition to those of the command line. Denials apply to every workspace of a host that
+/// this command line owns, and to the workspace that it opens at another host.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct PermissionSettings {
     allow: Vec<Written>,
     deny: Vec<Written>,
-    /// Whether people are asked about what no rule decides.
+    /// Whether people are asked if no rule decides.
     pub(crate) ask: Option<bool>,
 }
 
@@ -83,12 +84,12 @@ impl TryFrom<String> for Written {
 }
 
 impl PermissionSettings {
-    /// What is allowed.
+    /// Returns the rules that allow.
     pub(crate) fn allow(&self) -> impl Iterator<Item = Rule> {
         self.allow.iter().map(|written| written.0.clone())
     }
 
-    /// What is denied.
+    /// Returns the rules that deny.
     pub(crate) fn deny(&self) -> impl Iterator<Item = Rule> {
         self.deny.iter().map(|written| written.0.clone())
     }
@@ -114,7 +115,7 @@ pub(crate) struct ServeSettings {
     pub(crate) no_token: bool,
     pub(crate) root: Vec<PathBuf>,
     pub(crate) allow_host: Vec<String>,
-    /// Names and paths.
+    /// The agents to load: names, and paths.
     agents: BTreeMap<String, PathBuf>,
     pub(crate) model: Option<String>,
     pub(crate) concurrent_runs: Option<NonZeroU32>,
@@ -124,7 +125,7 @@ pub(crate) struct ServeSettings {
     pub(crate) retention: Option<Span>,
 }
 
-/// What bounds compiling an agent, which a process of its own does.
+/// The bounds on compiling an agent in a process of its own.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct CompileSettings {
@@ -158,7 +159,8 @@ impl ServeSettings {
         self.agents.iter().map(named).collect()
     }
 
-    /// Returns the first key that lets in clients, opens directories, loads agents or discards data.
+    /// Returns the first key that lets in clients, opens directories, loads agents or discards
+    /// data.
     fn widens(&self) -> Option<&'static str> {
         let set = [
             ("listen", self.listen.is_some_and(Listen::is_public)),
@@ -229,8 +231,8 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Returns the builder for every host of this command line: no run may do what the settings deny,
-    /// whichever client starts it.
+    /// Returns the builder for every host of this command line: no run may do what the settings
+    /// deny, whichever client starts it.
     pub(crate) fn host(&self) -> HostBuilder {
         let denied = self.permissions.deny();
         let builder = Host::builder()

@@ -58,18 +58,18 @@ impl Terminal {
         to_stderr(&self.err.dim(&clean(line)));
     }
 
-    /// Whether a person can be asked here.
+    /// Whether a person can be asked.
     pub(crate) fn is_attended(&self) -> bool {
         self.reads && self.err.terminal
     }
 
-    /// One line that should be heeded, on standard error.
+    /// Prints a warning of one line to standard error.
     pub(crate) fn warn(&self, line: &str) {
         let word = self.err.paint(YELLOW, "warning:");
         to_stderr(&format!("{word} {}", text::seen(line)));
     }
 
-    /// Why a command failed, on standard error.
+    /// Prints why a command failed to standard error.
     pub(crate) fn error(&self, message: &str) {
         let word = self.err.paint(RED, "error:");
         to_stderr(&format!("{word} {}", text::seen(message)));

@@ -1,5 +1,5 @@
-//! Shows a run's events: to people, as text while it arrives and one line at the end; to programs, as
-//! the log itself.
+//! Shows a run's events: to people, as text while it arrives and one line at the end; to programs,
+//! as the log itself.
 
 use crate::hints;
 use crate::rendering;
@@ -49,7 +49,7 @@ impl View {
         }
     }
 
-    /// Tells the end on standard error; programs have it on standard output.
+    /// Prints the end to standard error; programs get it on standard output.
     pub(crate) fn conclude(&self, receipt: &Receipt, session: SessionId, terminal: &Terminal) {
         let people = match self {
             Self::People(people) => people,
@@ -111,7 +111,7 @@ pub(crate) fn end(receipt: &Receipt, took_us: Option<u64>) -> String {
     terminal::line(&figures.join(" · "), 400)
 }
 
-/// What people see.
+/// The view for people.
 pub(crate) struct People {
     terminal: Terminal,
     /// Whether the last character on standard output was no new line.

@@ -1,4 +1,4 @@
-//! Where a server is, as it is written.
+//! The address of a server, in text form.
 
 use crate::ClientError;
 use reqwest::Url;
@@ -14,20 +14,20 @@ pub struct Address {
 }
 
 impl Address {
-    /// Whether it is this machine's own. Only there may a client send a token that the server keeps
-    /// in a file of this machine: any other server would learn it.
+    /// Whether the address is one of this machine. A client may send a token that the server keeps
+    /// in a file of this machine only to such an address, since any other server would learn it.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         self.is_loopback
     }
 
-    /// As it was written.
+    /// Returns the address as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.written
     }
 
-    /// What the paths of requests are put behind.
+    /// Returns the prefix of the paths of requests.
     pub(crate) fn base(&self) -> String {
         format!("{}/v1", self.written.trim_end_matches('/'))
     }

@@ -1,4 +1,4 @@
-//! How a client is made.
+//! Builds a client.
 
 use crate::http_transport::HttpTransport;
 use crate::transport::Transport;
@@ -7,17 +7,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a server may take to answer; a run that is stopped may have a grace.
+/// The longest time that a server may take to respond. It includes the grace period of a run that
+/// is stopped.
 const ANSWER: Duration = Duration::from_secs(120);
-/// The same for what may be large: an agent, which is also compiled before it is answered, and a
-/// prompt with files.
+/// The same for requests that can be large: an agent, which is also compiled before the response,
+/// and a prompt with files.
 const UPLOAD: Duration = Duration::from_secs(600);
-/// How often a request that has a key is sent while its answer is lost.
+/// How often a request with a key is sent if its response is lost.
 const TRIES: u32 = 4;
-/// How often in a row a stream is asked for that brings no event.
+/// The largest number of consecutive connections of a stream without an event.
 const CONNECTIONS: u32 = 9;
 
-/// Where the server is and how it is spoken to. See [`Client::builder`].
+/// The address of the server and the options of a client. See [`Client::builder`].
 #[derive(Default)]
 #[must_use]
 pub struct ClientBuilder {
@@ -58,21 +59,21 @@ enum Target {
 }
 
 impl ClientBuilder {
-    /// The server at an address. Loopback addresses are connected to directly, others through the
-    /// proxy that the environment names, if it does.
+    /// Sets the address of the server. Loopback addresses are connected to directly, others through
+    /// the proxy that the environment names, if there is one.
     pub fn address(mut self, address: Address) -> Self {
         self.target = Target::Address(address);
         self
     }
 
-    /// The server behind a unix socket, however long its path is.
+    /// Sets the unix socket of the server. Its path can have any length.
     pub fn unix_socket(mut self, path: impl Into<PathBuf>) -> Self {
         self.target = Target::Socket(path.into());
         self
     }
 
-    /// The server that a transport reaches, and what to call it in errors. There are no
-    /// time limits and no repeated requests, since a failure in this process is final.
+    /// Sets a transport to the server, and the server's name in errors. There are no time limits
+    /// and no repeated requests, since a failure in this process is final.
     pub fn transport(mut self, transport: impl Transport, name: impl Into<String>) -> Self {
         self.target = Target::Transport(Arc::new(transport), name.into());
         self.settings = Settings {
@@ -91,18 +92,19 @@ impl ClientBuilder {
         self
     }
 
-    /// Stops repeating a request once the server says that it is leaving, or is gone: another server
-    /// may take over the same data, and the caller can ask that one. Default: the request is repeated.
+    /// Stops repeating a request once the server reports that it is closing, or is gone: another
+    /// server may take over the same data, and the caller can ask that one. Default: the request is
+    /// repeated.
     pub fn succession(mut self) -> Self {
         self.settings.succession = true;
         self
     }
 
-    /// The client. Nothing is connected yet.
+    /// Builds the client. Connects to nothing yet.
     ///
     /// # Errors
-    /// [`ClientError::Setup`]: no server was named, TLS is not there, or the socket's directory cannot be
-    /// opened.
+    /// [`ClientError::Setup`]: no server was named, TLS is not available, or the socket's directory
+    /// cannot be opened.
     pub fn build(self) -> Result<Client, ClientError> {
         let (transport, base, name): (Arc<dyn Transport>, _, _) = match self.target {
             Target::None => return Err(ClientError::Setup("no server was named".to_owned())),

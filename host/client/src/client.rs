@@ -1,5 +1,5 @@
-//! The client: sends a request, reads its answer, and repeats it where that is safe. `requests.rs`
-//! has a method for each thing that can be asked, `events.rs` the streams.
+//! The client: sends a request, reads its response, and repeats it if that is safe. `requests.rs`
+//! has a method for each request, and `events.rs` the streams.
 
 use crate::api::problem::MEDIA_TYPE;
 use crate::api::{PageView, Problem};
@@ -17,18 +17,19 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The pause before a request is sent for the second time; it grows with each.
+/// The pause before a request is sent for the second time. It grows with each repetition.
 const BETWEEN_TRIES: Duration = Duration::from_millis(250);
-/// Entries of a page, at the most.
+/// The largest number of entries in a page.
 const PAGE: u32 = 200;
-/// The characters that are escaped in a piece of a path or a query.
+/// The characters that are escaped in a segment of a path or a query.
 const PIECE: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
     .remove(b'.')
     .remove(b'~');
 
-/// A client of one server. Cheap to clone; see the [crate's page](crate) for how it is used.
+/// A client of one server. Cheap to clone. For its use, see the [documentation of the
+/// crate](crate).
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
@@ -88,19 +89,19 @@ impl Call {
         self
     }
 
-    /// The same with a body of JSON, which the types of the API always have.
+    /// Adds a JSON body. Types of the API can always be serialized.
     pub(crate) fn json(mut self, body: &impl Serialize) -> Self {
         self.body = serde_json::to_vec(body).unwrap_or_default().into();
         self.header("content-type", "application/json")
     }
 
-    /// The same with bytes.
+    /// Adds a body of bytes.
     pub(crate) fn bytes(mut self, media_type: &'static str, bytes: impl Into<Bytes>) -> Self {
         self.body = bytes.into();
         self.large().header("content-type", media_type)
     }
 
-    /// The same, which may take longer to send and to answer.
+    /// Marks the request as large: it may take longer to send and to process.
     pub(crate) fn large(mut self) -> Self {
         self.is_large = true;
         self
@@ -108,7 +109,7 @@ impl Call {
 }
 
 impl Client {
-    /// Begins to make a client.
+    /// Returns a builder.
     pub fn builder() -> ClientBuilder {
         ClientBuilder::default()
     }
@@ -133,7 +134,8 @@ impl Client {
         }
     }
 
-    /// The server as people know it: its address, the path of its socket, or the name that was given.
+    /// Returns the server's name for people: its address, the path of its socket, or the given
+    /// name.
     #[must_use]
     pub fn server(&self) -> &str {
         &self.inner.name
@@ -143,18 +145,18 @@ impl Client {
         self.inner.settings.connections
     }
 
-    /// Sends a request, and parses the JSON of its answer.
+    /// Sends a request, and parses the JSON of its response.
     pub(crate) async fn ask<T: DeserializeOwned>(&self, call: Call) -> Result<T, ClientError> {
         let body = self.download(call).await?;
         self.read(&body)
     }
 
-    /// Sends a request whose answer has no body.
+    /// Sends a request whose response has no body.
     pub(crate) async fn tell(&self, call: Call) -> Result<(), ClientError> {
         self.download(call).await.map(drop)
     }
 
-    /// Sends a request, and returns the bytes of its answer.
+    /// Sends a request, and returns the bytes of its response.
     pub(crate) async fn download(&self, call: Call) -> Result<Bytes, ClientError> {
         let (status, is_problem, body) = self.exchange(call).await?;
         if status.is_success() {
@@ -163,7 +165,7 @@ impl Client {
         Err(self.not_done(status, is_problem, &body))
     }
 
-    /// Sends a request with an idempotency key, and repeats it until there is an answer: the host
+    /// Sends a request with an idempotency key, and repeats it until there is a response: the host
     /// recognizes a repeated request by its key.
     pub(crate) async fn ask_with_key<T: DeserializeOwned>(
         &self,
@@ -212,7 +214,7 @@ impl Client {
         }
     }
 
-    /// Sends a request, and returns its answer, whatever its status.
+    /// Sends a request, and returns its response with any status.
     pub(crate) async fn exchange(
         &self,
         call: Call,
@@ -313,7 +315,7 @@ impl Client {
     }
 }
 
-/// A text as one piece of a path or a query.
+/// Escapes a text as one segment of a path or a query.
 pub(crate) fn piece(text: &str) -> String {
     utf8_percent_encode(text, PIECE).to_string()
 }

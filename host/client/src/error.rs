@@ -2,9 +2,9 @@
 
 use crate::api::Problem;
 
-/// The name of a refusal that asking again does not change.
+/// The name of a refusal for damaged data, which a repeated request does not change.
 const DAMAGED: &str = "store-damaged";
-/// The name of a refusal by a host that is leaving.
+/// The name of a refusal by a host that is shutting down.
 const CLOSING: &str = "host-closing";
 
 /// Why a request failed.
@@ -16,13 +16,13 @@ pub enum ClientError {
     InvalidAddress {
         /// The text.
         address: String,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
     /// No client can be made on this machine: TLS or the socket's directory is not available.
     #[error("cannot make an HTTP client: {0}")]
     Setup(String),
-    /// There was no answer. Whether the server carried out the request is not known, unless
+    /// There was no response. It is unknown whether the server carried out the request, unless
     /// `repeatable`.
     #[error("cannot reach the lastword server at {address}: {reason}")]
     Unreachable {
@@ -30,19 +30,19 @@ pub enum ClientError {
         address: String,
         /// What happened.
         reason: String,
-        /// Whether the same request may be sent to another server over the same data: this one did not
-        /// receive it, or receiving it twice has no further effect.
+        /// Whether the same request may be sent to another server over the same data: this one did
+        /// not receive it, or receiving it twice has no further effect.
         repeatable: bool,
     },
     /// The server refused, and said why.
     #[error("{}", .0.problem.detail)]
     Refused(Box<Refusal>),
-    /// The answer is not from a lastword server, or this client does not understand it.
+    /// The response is not from a lastword server, or this client does not understand it.
     #[error("what answers at {address} is no lastword server that this client knows: {reason}")]
     Foreign {
         /// The server.
         address: String,
-        /// What is wrong with its answer.
+        /// What is wrong with its response.
         reason: String,
     },
 }
@@ -52,7 +52,7 @@ pub enum ClientError {
 pub struct Refusal {
     /// The server.
     pub address: String,
-    /// The error that it answered.
+    /// The error in its response.
     pub problem: Problem,
 }
 
@@ -66,20 +66,20 @@ impl ClientError {
         }
     }
 
-    /// The name of a refusal; [`KINDS`](crate::api::problem::KINDS) lists those that there are.
+    /// Returns the name of a refusal, one of [`KINDS`](crate::api::problem::KINDS).
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.problem().map(|problem| problem.name.as_str())
     }
 
-    /// The HTTP status of a refusal.
+    /// Returns the HTTP status of a refusal.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.problem().map(|problem| problem.status)
     }
 
-    /// Whether the same request may succeed a little later: the server was not reached, or cannot do
-    /// it now.
+    /// Whether the same request may succeed a little later: the server was not reached, or cannot
+    /// carry it out now.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -91,8 +91,8 @@ impl ClientError {
         }
     }
 
-    /// Whether the request may be sent to another server over the same data: this one is leaving and
-    /// did nothing of it, so that it is done once only.
+    /// Whether the request may be sent to another server over the same data: this one is shutting
+    /// down and did not carry it out, so that it is carried out only once.
     #[must_use]
     pub fn is_repeatable(&self) -> bool {
         match self {
@@ -102,12 +102,12 @@ impl ClientError {
         }
     }
 
-    /// Whether the server is leaving, or has left.
+    /// Whether the server is shutting down, or is gone.
     pub(crate) fn is_leaving(&self) -> bool {
         matches!(self, Self::Unreachable { .. }) || self.is_repeatable()
     }
 
-    /// Whether a stream that said so has no more to say.
+    /// Whether a stream that ended with this problem cannot be continued.
     pub(crate) fn is_final(problem: &Problem) -> bool {
         problem.name == DAMAGED
     }

@@ -1,5 +1,5 @@
-//! Streams of events, over as many connections as it takes: each goes on after the last event that was
-//! handed out, so that nothing is missed and nothing comes twice.
+//! Streams of events over any number of connections: each connection continues after the last event
+//! that was returned, so that no event is missed or repeated.
 
 use crate::api::{EVENT_PROBLEM, Notice, NoticeKind, Problem};
 use crate::client::Call;
@@ -26,22 +26,23 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 pub enum Frame {
     /// An event of the log.
     Event(Box<Event>),
-    /// A notice of a workspace's life, which is in no log.
+    /// A notice about a workspace's life, which is not logged.
     Notice(Notice),
 }
 
-/// Where else events may be found, given the cursor after which.
+/// A function that finds events elsewhere, given the cursor after which they begin.
 type Elsewhere = Arc<dyn Fn(u64) -> Vec<Event> + Send + Sync>;
 
-/// A stream of events: of a run until its end, of a session until it is deleted, of a workspace until it
-/// is closed or the client of the stream released.
+/// A stream of events: those of a run until its end, of a session until it is deleted, or of a
+/// workspace until it is closed or the stream's client is released.
 ///
-/// Where the connection breaks off it is opened again after the last event, with growing pauses; only
-/// after several in a row that brought nothing is that an error. Dropping it closes the connection.
+/// If the connection is lost, it is opened again after the last event, with growing pauses. Several
+/// consecutive connections without an event are an error. Dropping the stream closes the
+/// connection.
 pub struct Events {
     client: Client,
     source: Source,
-    /// The number of the last event that was handed out.
+    /// The number of the last event that was returned.
     cursor: Option<u64>,
     follows: bool,
     skips_folded: bool,
@@ -50,7 +51,7 @@ pub struct Events {
     elsewhere: Option<Elsewhere>,
     open: Option<BoxStream<'static, Result<Sse, sse_stream::Error>>>,
     failures: u32,
-    /// Events that `elsewhere` returned and that are not handed out yet.
+    /// The events that `elsewhere` returned and that are not returned yet.
     found: VecDeque<Event>,
     over: bool,
 }
@@ -84,13 +85,15 @@ impl Client {
         Events::new(self, Source::Session(session))
     }
 
-    /// What happens in all sessions of a workspace, numbered by `pos`. It only observes.
+    /// The events of all sessions of a workspace, numbered by `pos`. Such a stream only observes,
+    /// and keeps no claim.
     #[must_use]
     pub fn workspace_events(&self, workspace: WorkspaceId) -> Events {
         Events::new(self, Source::Workspace(workspace, None))
     }
 
-    /// The same, which keeps a client's claim on the workspace for as long as it is read.
+    /// As [`Client::workspace_events`], and keeps a client's claim on the workspace while it is
+    /// read.
     #[must_use]
     pub fn claimed_events(&self, workspace: WorkspaceId, client: ClientId) -> Events {
         Events::new(self, Source::Workspace(workspace, Some(client)))
@@ -114,7 +117,7 @@ impl Events {
         }
     }
 
-    /// Begins after the event of this number. Default: before the first.
+    /// Begins after the event with this number. Default: before the first event.
     #[must_use]
     pub fn after(mut self, cursor: u64) -> Self {
         self.cursor = Some(cursor);
@@ -128,17 +131,17 @@ impl Events {
         self
     }
 
-    /// Skips events that were folded away, instead of failing: for callers that do not need every past
-    /// event. Default: [`ClientError::Refused`] with `cursor-expired`.
+    /// Skips events that were folded away, instead of failing: for callers that do not need every
+    /// past event. Default: [`ClientError::Refused`] with `cursor-expired`.
     #[must_use]
     pub fn skip_folded(mut self) -> Self {
         self.skips_folded = true;
         self
     }
 
-    /// Calls this function for the events after a number each time that the connection is lost, before
-    /// opening it again: for callers that can read what the server keeps. It must return all events
-    /// that follow, up to the last that matters, or none.
+    /// Calls this function for the events after a number each time that the connection is lost,
+    /// before opening it again: for callers that can read the server's data themselves. It must
+    /// return either all later events, up to the last one that matters, or none.
     #[must_use]
     pub fn or_elsewhere(
         mut self,
@@ -148,7 +151,8 @@ impl Events {
         self
     }
 
-    /// Another stream of the same, which begins after the last event that was handed out.
+    /// Returns another stream of the same events, which begins after the last event that was
+    /// returned.
     #[must_use]
     pub fn ahead(&self) -> Self {
         Self {
@@ -158,14 +162,14 @@ impl Events {
         }
     }
 
-    /// The number of the last event that was handed out; `None` before the first.
+    /// Returns the number of the last event that was returned; `None` before the first.
     #[must_use]
     pub fn cursor(&self) -> Option<u64> {
         self.cursor
     }
 
-    /// The next frame; `None` once nothing can follow, and after an error. May be dropped while it
-    /// waits: nothing is lost.
+    /// Returns the next frame; `None` after the end, and after an error. Dropping the future loses
+    /// nothing.
     pub async fn next(&mut self) -> Option<Result<Frame, ClientError>> {
         if self.over {
             return None;
@@ -180,8 +184,8 @@ impl Events {
         Some(frame)
     }
 
-    /// Reads on without looking at the events, for what the stream keeps open (a claim). Returns why it
-    /// could not go on, or `None` at its end. Dropping it ends it.
+    /// Reads on without returning events, for the claim that the stream keeps. Returns why it could
+    /// not continue, or `None` at its end. Dropping the future ends the stream.
     pub async fn hold(mut self) -> Option<ClientError> {
         self.holds = true;
         loop {
@@ -193,7 +197,7 @@ impl Events {
         }
     }
 
-    /// The same as a stream.
+    /// Converts this into a [`Stream`].
     pub fn into_stream(self) -> impl Stream<Item = Result<Frame, ClientError>> {
         stream::unfold(self, |mut events| async move {
             let frame = events.next().await?;
@@ -225,7 +229,7 @@ impl Events {
                     .client
                     .unreachable("the stream of events broke off", true),
                 Err(error) if error.is_retryable() => error,
-                // The run ended and was folded while it could not be read.
+                // The run ended and its events were folded away while the connection was lost.
                 Err(error) if resume_after(&error).is_some() => {
                     return self.last_of_all(error).await.map(Some);
                 }
@@ -292,7 +296,7 @@ impl Events {
             if kind == EVENT_PROBLEM {
                 return Err(self.broken(&data));
             }
-            // Skips what only a later version of the server sends.
+            // Skips frames that only a later version of the server sends.
             if kind.starts_with("workspace.") {
                 if let Ok(notice) = serde_json::from_str::<Notice>(&data) {
                     return Ok(Read::Frame(Frame::Notice(notice)));
@@ -356,13 +360,12 @@ impl fmt::Debug for Events {
     }
 }
 
-/// Returns the oldest usable cursor, if the error is that the log no longer reaches back to the one
-/// that was asked for.
+/// Returns the oldest usable cursor, if the error says that the log begins after the requested one.
 fn resume_after(error: &ClientError) -> Option<u64> {
     error.problem()?.resume_after
 }
 
-/// The same bytes, with an error where nothing comes for too long.
+/// Returns the same bytes, with an error if none arrive for too long.
 fn alive(bytes: BodyStream) -> BodyStream {
     let next = |mut bytes: BodyStream| async move {
         let item = match tokio::time::timeout(SILENCE, bytes.next()).await {
@@ -385,7 +388,7 @@ mod tests {
 
     const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
 
-    /// An event of this number as a server writes it.
+    /// Returns an event with this number in the form that a server sends.
     fn frame(seq: u64) -> String {
         let event = Event {
             session: SessionId::from_bytes([1; 16]),
@@ -399,8 +402,8 @@ mod tests {
         format!("id: {seq}\nevent: run.started\ndata: {data}\n\n")
     }
 
-    /// A server that gives each connection one of these streams and then breaks off. Returns what it
-    /// was asked.
+    /// Starts a server that sends one of these streams on each connection and then closes it. The
+    /// task returns the requests that the server received.
     fn server(streams: Vec<String>) -> (Events, JoinHandle<Vec<String>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());

@@ -14,9 +14,9 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long a server may take to accept a connection.
+/// The longest time that a server may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(5);
-/// Bytes of the longest path that fits into a socket's address.
+/// The largest number of bytes of a path in a socket's address.
 const SOCKET_PATH_MAX: usize = 100;
 
 /// An HTTP client with the server's address or socket.
@@ -27,7 +27,7 @@ pub(crate) struct HttpTransport {
 }
 
 impl HttpTransport {
-    /// The server at an address.
+    /// Connects to the server at an address.
     pub(crate) fn at(address: &Address) -> Result<Self, ClientError> {
         let mut builder = builder();
         if address.is_loopback() {
@@ -36,7 +36,7 @@ impl HttpTransport {
         Self::built(builder, None)
     }
 
-    /// The server behind a unix socket, however long its path is.
+    /// Connects to the server behind a unix socket, whose path can have any length.
     pub(crate) fn behind(socket: &Path) -> Result<Self, ClientError> {
         let (mut path, mut directory) = (socket.to_owned(), None);
         if socket.as_os_str().len() > SOCKET_PATH_MAX

@@ -1,5 +1,5 @@
-//! An async client of lastword's HTTP API: everything that a host does for clients, as typed methods
-//! of [`Client`], and what happens there as a stream that outlives its connections.
+//! An async client of lastword's HTTP API: typed methods of [`Client`] for everything that a host
+//! does for clients, and streams of events that survive lost connections.
 //!
 //! ```no_run
 //! use lastword_client::api::{NewRun, NewSession, NewWorkspace};
@@ -26,7 +26,7 @@
 //!     .prompt(session.id, &NewRun::text("What is new?"), "a-key-of-mine")
 //!     .await?;
 //!
-//! // All that comes of it, until its end; a connection that is lost is opened again.
+//! // The events of the run until its end; a lost connection is opened again.
 //! let mut events = client.run_events(run.run);
 //! while let Some(frame) = events.next().await {
 //!     if let Frame::Event(event) = frame?
@@ -40,16 +40,19 @@
 //! # }
 //! ```
 //!
-//! # What is promised
+//! # Guarantees
 //!
-//! * **Streams** ([`Events`]) go on after the last event that was handed out, over as many connections
-//!   as it takes: nothing is lost and nothing comes twice.
-//! * **A prompt is accepted once**, also where its answer was lost: it is sent again under the
-//!   caller's key, by which the host knows it. The same holds of answers, forks and resumed runs.
-//! * **Errors** ([`ClientError`]) say whether the server refused ([`ClientError::problem`], under the
-//!   names of [`api::problem::KINDS`]) or was not reached, and whether asking again may help.
-//! * **The server** is one at an address (`http`, `https`), one behind a unix socket, or any
-//!   [`Transport`]: `lastword_server::in_process` is one in this process, without a socket or a token.
+//! * **Streams** ([`Events`]) continue after the last event that was returned, over any number of
+//!   connections: no event is missed or repeated.
+//! * **A prompt is accepted once**, even if its response was lost: it is sent again with the
+//!   caller's key, by which the host recognizes it. The same holds for answers, forks and resumed
+//!   runs.
+//! * **Errors** ([`ClientError`]) say whether the server refused ([`ClientError::problem`], with
+//!   the names of [`api::problem::KINDS`]) or was not reached, and whether a repeated request may
+//!   help.
+//! * **The server** is reached at an address (`http`, `https`), through a unix socket, or through
+//!   any [`Transport`]: `lastword_server::in_process` is one in this process, without a socket or a
+//!   token.
 //!
 //! [`Client`] and what it returns need a tokio runtime with timers.
 

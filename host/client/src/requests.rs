@@ -1,5 +1,5 @@
-//! What can be asked of a server, a method each. All of them fail with [`ClientError`]; the names of
-//! refusals are those of the run contract.
+//! The requests to a server, with a method for each. All methods fail with [`ClientError`]; the
+//! names of refusals are those of the run contract.
 
 use crate::api::{
     AgentFile, AgentView, AnsweredView, ClosedWorkspace, EditedRun, Fork, Health, NewRun,
@@ -19,16 +19,16 @@ type Answered<T> = Result<T, ClientError>;
 
 /// The server itself.
 impl Client {
-    /// Whether the server takes work; it says so without a token.
+    /// Returns whether the server accepts work. Needs no token.
     ///
     /// # Errors
-    /// When it is not reached. That it takes no work is no error.
+    /// If the server is not reached. A server that accepts no work is not an error.
     pub async fn health(&self) -> Answered<Health> {
         let (_, _, body) = self.exchange(Call::get("/health")).await?;
         self.read(&body)
     }
 
-    /// What answers.
+    /// Returns the program and the version of the server.
     ///
     /// # Errors
     /// Any [`ClientError`].
@@ -37,10 +37,10 @@ impl Client {
     }
 }
 
-/// Workspaces, and who keeps them open.
+/// Workspaces, and the claims on them.
 impl Client {
-    /// Opens a workspace and claims it for a while; a stream of its events with the client's id keeps
-    /// the claim ([`Client::claimed_events`]).
+    /// Opens a workspace and claims it for a limited time. A stream of its events with the client's
+    /// id keeps the claim ([`Client::claimed_events`]).
     ///
     /// # Errors
     /// Any [`ClientError`]; among others `outside-roots`, `invalid-directory`, `forbidden`.
@@ -48,7 +48,7 @@ impl Client {
         self.ask(Call::post("/workspaces").json(new)).await
     }
 
-    /// All workspaces, open or not.
+    /// Returns all workspaces, open or not.
     ///
     /// # Errors
     /// Any [`ClientError`].
@@ -56,7 +56,7 @@ impl Client {
         self.all("/workspaces").await
     }
 
-    /// One workspace.
+    /// Returns one workspace.
     ///
     /// # Errors
     /// Any [`ClientError`]; `unknown-workspace`.
@@ -73,7 +73,7 @@ impl Client {
         self.tell(Call::delete(path)).await
     }
 
-    /// Closes a workspace: its runs are stopped, and what waits is held.
+    /// Closes a workspace: its runs are stopped, and waiting prompts are held.
     ///
     /// # Errors
     /// Any [`ClientError`].
@@ -81,7 +81,7 @@ impl Client {
         self.ask(Call::delete(format!("/workspaces/{id}"))).await
     }
 
-    /// Deletes a workspace with all that it holds.
+    /// Deletes a workspace with everything in it.
     ///
     /// # Errors
     /// Any [`ClientError`].
@@ -90,7 +90,7 @@ impl Client {
         self.tell(Call::delete(path)).await
     }
 
-    /// Drops all claims of a client, which is gone for good. What it had prompted goes on.
+    /// Ends all claims of a client that will not return. Its runs continue.
     ///
     /// # Errors
     /// Any [`ClientError`].
@@ -101,7 +101,7 @@ impl Client {
 
 /// Agents.
 impl Client {
-    /// The agents that are loaded.
+    /// Returns the loaded agents.
     ///
     /// # Errors
     /// Any [`ClientError`].
@@ -109,7 +109,7 @@ impl Client {
         self.ask(Call::get("/agents")).await
     }
 
-    /// An agent; `None` if none of this name is loaded.
+    /// Returns an agent; `None` if no agent of this name is loaded.
     ///
     /// # Errors
     /// Any [`ClientError`].
@@ -124,7 +124,8 @@ impl Client {
         }
     }
 
-    /// Loads a component, which the server keeps. The same name again replaces what later runs get.
+    /// Loads a component, which the server stores. Another upload with the same name replaces the
+    /// component of later runs.
     ///
     /// # Errors
     /// Any [`ClientError`]; `invalid-agent`.
@@ -133,7 +134,7 @@ impl Client {
         self.ask(call.bytes("application/wasm", wasm)).await
     }
 
-    /// Loads a component from a file of the server's, which does not keep it.
+    /// Loads a component from a file on the server's machine, which the server does not store.
     ///
     /// # Errors
     /// Any [`ClientError`]; `invalid-agent`.
@@ -141,7 +142,7 @@ impl Client {
         self.ask(Call::post("/agents").json(file).large()).await
     }
 
-    /// Forgets an agent. Runs that have begun or wait go on.
+    /// Unloads an agent. Runs that have begun or wait continue.
     ///
     /// # Errors
     /// Any [`ClientError`]; `unknown-agent`.
@@ -151,7 +152,7 @@ impl Client {
     }
 }
 
-/// Sessions, and what they hold.
+/// Sessions and their content.
 impl Client {
     /// Begins a session.
     ///
@@ -166,7 +167,7 @@ impl Client {
         self.ask(Call::post(path).json(new)).await
     }
 
-    /// All sessions, in the order in which they were made, the newest first.
+    /// Returns all sessions in the order of creation, the newest first.
     ///
     /// # Errors
     /// Any [`ClientError`].
@@ -174,7 +175,7 @@ impl Client {
         self.all("/sessions").await
     }
 
-    /// One session.
+    /// Returns one session.
     ///
     /// # Errors
     /// Any [`ClientError`]; `unknown-session`.
@@ -182,7 +183,7 @@ impl Client {
         self.ask(Call::get(format!("/sessions/{id}"))).await
     }
 
-    /// Changes a session, and returns how it stands then.
+    /// Changes a session, and returns it as changed.
     ///
     /// # Errors
     /// Any [`ClientError`]; `invalid-value`.
@@ -203,7 +204,8 @@ impl Client {
         self.tell(Call::delete(format!("/sessions/{id}"))).await
     }
 
-    /// Copies a session up to a message into a new one. The same key again returns the same one.
+    /// Copies a session up to and including a message into a new one. The same key returns the same
+    /// new session.
     ///
     /// # Errors
     /// Any [`ClientError`]; `unknown-message`, `key-conflict`.
@@ -219,14 +221,14 @@ impl Client {
             .await
     }
 
-    /// All messages of a session, in their order.
+    /// Returns all messages of a session, in their order.
     ///
     /// # Errors
     /// Any [`ClientError`]; `unknown-session`.
     pub async fn messages(&self, id: SessionId) -> Answered<PageView<Message>> {
         let mut whole = PageView::whole(Vec::<Message>::new());
         let mut before = String::new();
-        // Pages come from the end backwards.
+        // Pages are read backwards from the end.
         loop {
             let path = format!("/sessions/{id}/messages?limit=200{before}");
             let page: PageView<Message> = self.ask(Call::get(path)).await?;
@@ -239,7 +241,7 @@ impl Client {
         }
     }
 
-    /// All of a session.
+    /// Returns a whole session.
     ///
     /// # Errors
     /// Any [`ClientError`]; `unknown-session`.
@@ -248,7 +250,7 @@ impl Client {
         self.ask(Call::get(path)).await
     }
 
-    /// The bytes of a `data` part.
+    /// Returns the bytes of a `data` part.
     ///
     /// # Errors
     /// Any [`ClientError`]; `unknown-blob`.
@@ -258,23 +260,23 @@ impl Client {
     }
 }
 
-/// Runs, and prompts that wait.
+/// Runs, and waiting prompts.
 impl Client {
-    /// Asks the agent of a session; returns once the prompt is on disk. The same key again returns
-    /// the same run, so that a lost answer is asked for again.
+    /// Sends a prompt to a session. Returns once the prompt is on disk. The same key returns the
+    /// same run, so that the request can be repeated if the response is lost.
     ///
-    /// Dropping the future takes nothing back: the prompt may have been accepted.
+    /// Dropping the future does not withdraw the prompt, which may have been accepted.
     ///
     /// # Errors
     /// Any [`ClientError`]; `queue-full`, `key-conflict`, `empty-prompt`. After
-    /// [`ClientError::Unreachable`] it is not known whether the prompt was accepted: ask again with
-    /// the same key.
+    /// [`ClientError::Unreachable`] it is unknown whether the prompt was accepted: send it again
+    /// with the same key.
     pub async fn prompt(&self, session: SessionId, run: &NewRun, key: &str) -> Answered<RunView> {
         let path = format!("/sessions/{session}/runs");
         self.ask_with_key(key, || Call::post(&path).json(run)).await
     }
 
-    /// The runs of a session without their messages, in the order in which they were accepted.
+    /// Returns the runs of a session without their messages, in the order of acceptance.
     ///
     /// # Errors
     /// Any [`ClientError`]; `unknown-session`.
@@ -282,7 +284,7 @@ impl Client {
         self.all(&format!("/sessions/{session}/runs")).await
     }
 
-    /// One run.
+    /// Returns one run.
     ///
     /// # Errors
     /// Any [`ClientError`]; `unknown-run`.
@@ -290,8 +292,8 @@ impl Client {
         self.ask(Call::get(format!("/runs/{id}"))).await
     }
 
-    /// Stops a run, and returns its end once that is on disk, or a provisional one where the disk does
-    /// not take it (`persisted` is false). Again returns the same.
+    /// Stops a run, and returns its receipt once that is on disk, or a provisional one if it cannot
+    /// be written in time (`persisted` is false). A repeated call returns the same end.
     ///
     /// # Errors
     /// Any [`ClientError`]; `unknown-run`.
@@ -299,7 +301,7 @@ impl Client {
         self.ask(Call::post(format!("/runs/{id}/cancel"))).await
     }
 
-    /// Stops all that a session does, and returns the ends.
+    /// Stops all runs of a session, also waiting ones, and returns their receipts.
     ///
     /// # Errors
     /// Any [`ClientError`]; `unknown-session`.
@@ -307,7 +309,7 @@ impl Client {
         self.ask(Call::post(format!("/sessions/{id}/cancel"))).await
     }
 
-    /// Goes on with a run that is held or ended early, and returns the one that does.
+    /// Resumes a run that is held or ended early, and returns the run that continues it.
     ///
     /// # Errors
     /// Any [`ClientError`]; `not-resumable`, `already-resumed`.
@@ -316,7 +318,7 @@ impl Client {
         self.ask_with_key(key, || Call::post(&path)).await
     }
 
-    /// The prompts of a session that wait, held ones too.
+    /// Returns the waiting prompts of a session, including held ones.
     ///
     /// # Errors
     /// Any [`ClientError`]; `unknown-session`.
@@ -325,7 +327,7 @@ impl Client {
             .await
     }
 
-    /// Changes a prompt that waits.
+    /// Changes a waiting prompt.
     ///
     /// # Errors
     /// Any [`ClientError`]; `run-started`.
@@ -339,7 +341,7 @@ impl Client {
         self.ask(call.json(edited).large()).await
     }
 
-    /// Takes a prompt back that waits, and returns its end.
+    /// Withdraws a waiting prompt, and returns its receipt.
     ///
     /// # Errors
     /// Any [`ClientError`]; `run-started`.
@@ -349,9 +351,9 @@ impl Client {
     }
 }
 
-/// What runs ask people, and what answers grant.
+/// Questions of runs to people, and the grants of answers.
 impl Client {
-    /// The questions that are open, of one session or of all, the oldest first.
+    /// Returns the open questions of one session or of all, the oldest first.
     ///
     /// # Errors
     /// Any [`ClientError`]; `unknown-session`.
@@ -363,7 +365,7 @@ impl Client {
         self.ask(Call::get(path)).await
     }
 
-    /// A question, and how it stands.
+    /// Returns a question with its status.
     ///
     /// # Errors
     /// Any [`ClientError`]; `unknown-question`.
@@ -386,7 +388,7 @@ impl Client {
             .await
     }
 
-    /// What answers have granted in a workspace and was not taken back.
+    /// Returns the grants of answers in a workspace that were not revoked.
     ///
     /// # Errors
     /// Any [`ClientError`]; `unknown-workspace`.
@@ -395,7 +397,7 @@ impl Client {
             .await
     }
 
-    /// Takes back what an answer has granted, for every decision from now on.
+    /// Revokes a grant of an answer, for every decision from now on.
     ///
     /// # Errors
     /// Any [`ClientError`]; `unknown-grant`.

@@ -1,5 +1,6 @@
-//! How requests reach a server: the seam below [`Client`](crate::Client), and the implementation for
-//! tower services in this process. `http_transport.rs` is the one for sockets.
+//! The transport of requests to a server: the interface below [`Client`](crate::Client), and the
+//! implementation for tower services in this process. `http_transport.rs` implements it for
+//! sockets.
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -11,10 +12,10 @@ use std::error::Error;
 use std::io;
 use tower_service::Service;
 
-/// The body of an answer, as it comes.
+/// The body of a response, in chunks as they arrive.
 pub type BodyStream = BoxStream<'static, io::Result<Bytes>>;
 
-/// Why a request did not get an answer.
+/// Why a request got no response.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{reason}")]
 pub struct TransportError {
@@ -24,20 +25,20 @@ pub struct TransportError {
     pub unsent: bool,
 }
 
-/// Takes requests to a server and brings its answers. The path of a request begins with `/v1`, behind
-/// the address if the client has one.
+/// Sends requests to a server and returns its responses. The path of a request begins with `/v1`,
+/// after the path of the address if the client has one.
 pub trait Transport: Send + Sync + 'static {
-    /// Sends one request. Dropping the future abandons it; the server may still carry it out.
+    /// Sends one request. Dropping the future abandons it, but the server may still carry it out.
     ///
     /// # Errors
-    /// When there is no answer, whatever its status.
+    /// If there is no response. A response with any status is not an error.
     fn send(
         &self,
         request: Request<Bytes>,
     ) -> BoxFuture<'static, Result<Response<BodyStream>, TransportError>>;
 }
 
-/// A tower service in this process as a transport, such as `lastword_server::in_process` or an axum
+/// A transport to a tower service in this process, such as `lastword_server::in_process` or an axum
 /// router. Requests run in the task of the caller.
 #[derive(Clone, Debug)]
 pub struct ServiceTransport<S>(pub S);
@@ -84,7 +85,7 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    /// Counts what it is asked, and does not answer.
+    /// Counts requests and never responds.
     struct Silent(Arc<AtomicU32>);
 
     impl Transport for Silent {

@@ -33,7 +33,7 @@
 //! # }
 //! ```
 //!
-//! # What is promised
+//! # Guarantees
 //!
 //! * **Accepted is durable.** [`Session::prompt`] returns after the commit. The run belongs
 //!   to its workspace; dropping a future or handle does not withdraw it.

@@ -12,7 +12,7 @@ pub(super) const MAX: Duration = Duration::from_secs(60);
 /// A server that was connected for this long is started again at once when it ends.
 pub(super) const HEALTHY: Duration = Duration::from_secs(60);
 
-/// The longest that a call waits because its server asked for it; then it is sent.
+/// The longest wait before a call that its server asks for. Then the call is sent.
 const REST_MAX: Duration = Duration::from_secs(30);
 
 /// Parses a `Retry-After` header, seconds or a date, into a wait. At most as long as a call may

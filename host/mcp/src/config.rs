@@ -10,13 +10,13 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Default for how long a call may take, in seconds.
+/// The default of the longest time that a call may take, in seconds.
 const TIMEOUT_S: u64 = 60;
-/// Default for how long a server may take to be ready, in seconds.
+/// The default of the longest time until a server is ready, in seconds.
 const START_TIMEOUT_S: u64 = 30;
-/// The longest that either may be set to.
+/// The largest value of either, in seconds.
 const TIMEOUT_MAX_S: u64 = 24 * 60 * 60;
-/// The longest name of a server.
+/// The largest number of bytes of a server's name.
 const NAME_MAX: usize = 32;
 
 /// The table `[mcp.NAME]` of an operator's configuration: a program to start, or an address.
@@ -38,22 +38,22 @@ const NAME_MAX: usize = 32;
 pub struct McpConfig {
     /// The program and its arguments. It runs outside the sandbox, without a shell.
     pub command: Vec<String>,
-    /// Variables for the program, beside a few of the host's own such as `PATH` and `HOME`.
-    /// Values may hold `{{secret:NAME}}`.
+    /// Environment variables of the program, in addition to a few of the host's own such as `PATH`
+    /// and `HOME`. Values may contain `{{secret:NAME}}`.
     pub env: BTreeMap<String, String>,
     /// The working directory of the program; the host's `HOME` by default, since a workspace's own
     /// files must not decide what `npx` and the like start.
     pub directory: Option<PathBuf>,
     /// The address of a server that speaks streamable HTTP.
     pub url: Option<String>,
-    /// Headers of every request to it. Values may hold `{{secret:NAME}}`.
+    /// Headers of every request to the server. Values may contain `{{secret:NAME}}`.
     pub headers: BTreeMap<String, String>,
     /// How the host gets a token, if the server asks for one by OAuth: `true`, or a table.
     #[serde(deserialize_with = "oauth::switch_or_table")]
     pub oauth: Option<OAuthConfig>,
-    /// Seconds that a call may take; 60 by default.
+    /// The longest time that a call may take, in seconds; 60 by default.
     pub timeout_s: Option<u64>,
-    /// Seconds until the server must be ready; 30 by default.
+    /// The longest time until the server is ready, in seconds; 30 by default.
     pub start_timeout_s: Option<u64>,
     /// The server's tools that are shown, with `*` for any characters; all by default.
     pub tools: Option<Vec<String>>,
@@ -84,9 +84,9 @@ impl fmt::Debug for McpConfig {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("[mcp.{server}] cannot be used: {reason}")]
 pub struct McpConfigError {
-    /// Which table.
+    /// The name of the table's server.
     pub server: String,
-    /// What is wrong with it, and what would be right.
+    /// What is wrong with the table, and how to correct it.
     pub reason: String,
 }
 
@@ -100,7 +100,7 @@ pub(super) struct Server {
     allowed: Option<GlobSet>,
 }
 
-/// How a server is reached. Values still have their placeholders.
+/// A program or an address. Its values still contain placeholders.
 pub(super) enum Endpoint {
     Command {
         command: Vec<String>,
@@ -121,7 +121,7 @@ impl fmt::Debug for Endpoint {
 }
 
 impl Endpoint {
-    /// The program or the address, for messages.
+    /// Returns the program or the address, for messages.
     pub(super) fn shown(&self) -> String {
         match self {
             Self::Command { command, .. } => command.join(" "),

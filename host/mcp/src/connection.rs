@@ -85,7 +85,7 @@ impl OpenError {
     }
 }
 
-/// What [`Connection::open`] needs beside the server itself.
+/// The parameters of [`Connection::open`] other than the server itself.
 pub(super) struct ConnectionContext<'a> {
     pub(super) processes: &'a Processes,
     pub(super) clock: Arc<dyn Clock>,
@@ -217,7 +217,7 @@ impl Connection {
         self.stale.store(true, Ordering::Release);
     }
 
-    /// Reads the list of tools, and how long the server says that it is valid.
+    /// Reads the list of tools, and for how long it is valid according to the server.
     pub(super) async fn list(
         &self,
         server: &Server,
@@ -297,7 +297,7 @@ impl Connection {
 
 type Served = Result<RunningService<RoleClient, Handler>, ClientInitializeError>;
 
-/// What a connection needs, however the server is reached.
+/// The parts of a connection, for a program and for a server over HTTP.
 struct ClientParts {
     handler: Handler,
     opening: Opening,

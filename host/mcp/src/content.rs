@@ -10,19 +10,20 @@ use lastword_providers::tools::{ToolContent, ToolOutput};
 use rmcp::model::{CallToolResult, ContentBlock, Resource, ResourceContents};
 use serde_json::Value;
 
-/// Bytes of text that a result may hold; the rest is cut off, which a marker says.
+/// The largest number of bytes of text in a result. The rest is cut off, and a marker says so.
 pub const TEXT_MAX: usize = 64 * 1024;
-/// Bytes of pictures, sounds and files that a result may hold; what exceeds it is left out, which a
-/// marker says.
+/// The largest number of bytes of pictures, sounds and files in a result. Those that exceed it are
+/// left out, and a marker says so.
 pub const DATA_MAX: usize = 8 * 1024 * 1024;
-/// Bytes of structured JSON that a result may have; a larger one is left out, which a marker says.
+/// The largest number of bytes of structured JSON in a result. A larger one is left out, and a
+/// marker says so.
 pub const STRUCTURED_MAX: usize = 256 * 1024;
-/// Pieces that a result may have.
+/// The largest number of pieces in a result.
 const PIECES_MAX: usize = 256;
 /// The longest media type or file name that is kept, in bytes.
 const NAME_MAX: usize = 128;
 
-/// A result under construction, and how much more it may hold.
+/// A result under construction, with its remaining bounds.
 struct OutputBuilder<'a> {
     fill: &'a dyn SecretSource,
     content: Vec<ToolContent>,

@@ -21,14 +21,15 @@ pub(super) type ServerMessage = RxJsonRpcMessage<RoleClient>;
 /// A message to the server.
 pub(super) type ClientMessage = TxJsonRpcMessage<RoleClient>;
 
-/// Bytes of one message from a server. Binary data is a third longer on the wire, as base64.
+/// The largest number of bytes of one message from a server. Base64 makes binary data a third
+/// longer.
 pub(super) const MESSAGE_MAX: usize = 16 * 1024 * 1024;
 /// The error code of a response that cannot be read. It lies in the protocol's reserved range, so
 /// that no server sends it.
 pub(super) const UNREADABLE: ErrorCode = ErrorCode(-32_099);
 /// The error code of a probe for the newer protocol that remains unanswered.
 const SILENT: ErrorCode = ErrorCode::METHOD_NOT_FOUND;
-/// Bytes of an unreadable message that are shown.
+/// The largest number of bytes of an unreadable message that are shown.
 const EXCERPT_MAX: usize = 256;
 
 /// Decodes the messages from one server over one connection.

@@ -10,10 +10,10 @@ use sse_stream::{Sse, SseStream};
 use std::io::Cursor;
 use std::sync::Arc;
 
-/// Bytes of an event's other fields, and of the names of its fields.
+/// The largest number of bytes of an event's other fields, and of the names of its fields.
 const FIELDS: usize = 4 * 1024;
 
-/// The events of a stream that may hold the response to the request `of`.
+/// Decodes a stream of events that may contain the response to the request `of`.
 pub(super) fn events<B, E>(
     bytes: impl Stream<Item = Result<B, E>> + Send + 'static,
     decoder: &Arc<Decoder>,
@@ -39,7 +39,7 @@ where
     events.boxed()
 }
 
-/// A stream of only these messages.
+/// Creates a stream of only these messages.
 pub(super) fn stream_of(messages: &[ServerMessage]) -> BoxedSseResponse {
     let events: Vec<_> = messages.iter().filter_map(event).map(Ok).collect();
     stream::iter(events).boxed()
@@ -50,7 +50,7 @@ fn event(message: &ServerMessage) -> Option<Sse> {
     Some(Sse::default().data(data))
 }
 
-/// One event for each message in it; an event without data if there is none.
+/// Returns one event for each message in an event, or an event without data if it has none.
 fn decode_event(mut whole: Sse, decoder: &Decoder, of: Option<&RequestId>) -> Vec<Sse> {
     let is_message = matches!(whole.event.as_deref(), None | Some("" | "message"));
     let data = match whole.data.take() {

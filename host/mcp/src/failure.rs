@@ -12,7 +12,7 @@ use std::error::Error;
 
 /// What the failure of a request means for the connection.
 pub(super) enum Failure {
-    /// The server responded with a refusal, which the model is to read.
+    /// The server refused the request; the model receives its response.
     Refused(ToolOutput),
     /// Only this call failed.
     Failed(String),
@@ -20,7 +20,7 @@ pub(super) enum Failure {
     Busy(HttpRefusal),
     /// The connection may be unusable.
     Lost(String),
-    /// The server demands something that this host does not do.
+    /// The server demands something that this host does not support.
     Limit(String),
 }
 
@@ -164,7 +164,7 @@ fn unreachable_message(server: &str, error: &(dyn Error + 'static)) -> String {
     format!("{server} cannot be reached: {}", causes(error))
 }
 
-/// The error with its causes.
+/// Returns the text of the error with its causes.
 pub(super) fn causes_of(error: &ServiceError) -> String {
     causes(error)
 }

@@ -29,7 +29,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Bytes of a server's log line that are kept.
+/// The largest number of bytes of a server's log line that are kept.
 const LOG_MAX: usize = 2 * 1024;
 
 /// Puts a server's questions to a person. Without one, every question is declined.
@@ -113,7 +113,7 @@ fn with_defaults(mut answers: Map<String, Value>, schema: &Value) -> Map<String,
     answers
 }
 
-/// The `file:` URI of a directory.
+/// Returns the `file:` URI of a directory.
 fn file_uri(path: &std::path::Path) -> String {
     use std::os::unix::ffi::OsStrExt;
 

@@ -28,9 +28,9 @@ const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
 const SESSION: &str = "mcp-session-id";
 const LAST_EVENT: &str = "last-event-id";
-/// Bytes of a refusal's body that are read.
+/// The largest number of bytes of a refusal's body that are read.
 const REFUSAL_MAX: usize = 64 * 1024;
-/// Bytes of it that are shown.
+/// The largest number of bytes of a refusal's body that are shown.
 const WORDS_MAX: usize = 1024;
 
 /// The HTTP client of one connection.
@@ -61,7 +61,7 @@ pub(super) enum HttpError {
     },
 }
 
-/// The failure of a request, in the form that `rmcp` takes.
+/// The failure of a request, in the form that `rmcp` expects.
 pub(super) type RequestFailure = StreamableHttpError<HttpError>;
 type PostResult = Result<StreamableHttpPostResponse, RequestFailure>;
 type Headers = HashMap<HeaderName, HeaderValue>;
@@ -76,7 +76,7 @@ impl HttpClient {
         }
     }
 
-    /// The same client for another connection.
+    /// Returns this client for another connection.
     pub(super) fn for_connection(self, decoder: Arc<Decoder>, window: Option<ProbeWindow>) -> Self {
         Self {
             window,
@@ -234,7 +234,7 @@ impl HttpClient {
         Ok(post_response(answers, opened))
     }
 
-    /// Decodes a body that is no stream. Always contains a response to the request.
+    /// Decodes a body that is not a stream. The result always contains a response to the request.
     async fn body(
         &self,
         response: Response,
@@ -360,7 +360,7 @@ impl HttpClient {
         (refused, body)
     }
 
-    /// The part of a body that may be shown: the message of an error if it contains one.
+    /// Returns the part of a body that may be shown: the message of an error, if it contains one.
     fn displayable(&self, body: &[u8]) -> String {
         let message = serde_json::from_slice::<Value>(body).ok();
         let message = message.and_then(|body| {
@@ -419,7 +419,7 @@ fn is_probe(message: &ClientJsonRpcMessage) -> bool {
     matches!(request.request, ClientRequest::DiscoverRequest(_))
 }
 
-/// The responses in the form that `rmcp` takes.
+/// Returns the responses in the form that `rmcp` expects.
 fn post_response(
     mut answers: Vec<ServerMessage>,
     session: Option<String>,

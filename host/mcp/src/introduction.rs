@@ -1,4 +1,4 @@
-//! Repairs the result with which a server introduces itself, where it nearly fits the protocol's
+//! Repairs the result with which a server introduces itself, if it almost fits the protocol's
 //! types. Pure: JSON in, JSON out.
 
 use super::repair::{DeserializeFrom as _, display, drop_unreadable};
@@ -23,7 +23,7 @@ pub(super) fn start(result: Value) -> Value {
             drop_unreadable::<ServerCapabilities>(&mut capabilities, &[]);
             capabilities
         }
-        // Missing capabilities are taken to include tools, so that the host asks for them.
+        // Missing capabilities count as including tools, so that the host asks for tools.
         _ => Map::from_iter([("tools".to_owned(), json!({}))]),
     };
     members.insert("capabilities".to_owned(), Value::Object(capabilities));

@@ -1,5 +1,5 @@
-//! Turns a server's settings into what is needed to reach it for one workspace: placeholders become
-//! values, just before they are used.
+//! Resolves a server's settings for one workspace: fills in the placeholders just before the values
+//! are used.
 
 use super::config::Endpoint;
 use http::{HeaderName, HeaderValue};
@@ -44,7 +44,7 @@ pub trait SecretSource: Send + Sync + 'static {
     fn redact(&self, text: &str) -> String;
 }
 
-/// Any secret may be used: the operator names it in the server's settings.
+/// Any secret may be used, since the operator names it in the server's settings.
 impl SecretSource for Secrets {
     fn fill(&self, text: &str) -> Result<String, String> {
         self.fill_all(text).map_err(|error| error.to_string())
@@ -86,7 +86,7 @@ pub(super) enum ResolvedEndpoint {
 }
 
 impl ResolvedEndpoint {
-    /// Fills the placeholders in. Blocks for as long as the secrets do.
+    /// Fills in the placeholders. Blocks for as long as the source of secrets does.
     pub(super) fn new(
         endpoint: &Endpoint,
         workspace: Option<&Path>,
@@ -142,7 +142,7 @@ impl ResolvedEndpoint {
     }
 }
 
-/// A directory that belongs to the operator.
+/// Returns a directory that belongs to the operator.
 fn home() -> PathBuf {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     home.filter(|home| home.is_dir())
@@ -160,7 +160,7 @@ fn fill_workspace(text: &str, workspace: Option<&Path>) -> Result<String, String
     Ok(text.replace(WORKSPACE, directory))
 }
 
-/// Fills the secrets in on a blocking thread.
+/// Fills in the secrets on a blocking thread.
 pub(super) async fn prepare(
     endpoint: Arc<Endpoint>,
     workspace: Option<PathBuf>,

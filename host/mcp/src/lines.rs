@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader, Empty};
 
-/// The time within which a server has to answer the probe for the newer protocol, before it is
+/// The time within which a server has to respond to the probe for the newer protocol, before it is
 /// asked by the older one as well.
 #[derive(Clone)]
 pub(super) struct ProbeWindow {

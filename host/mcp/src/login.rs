@@ -11,12 +11,12 @@ pub struct McpLogin {
     pub server: String,
     /// Its program, or its address.
     pub reached: String,
-    /// What is known of its authorization.
+    /// The state of its authorization.
     pub state: McpLoginState,
 }
 
-/// What is known of a server's authorization. Whether the server still accepts the token is only
-/// known when it is asked.
+/// The state of a server's authorization, as the host knows it. Whether the server still accepts
+/// the token is known only when it is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum McpLoginState {
@@ -30,7 +30,7 @@ pub enum McpLoginState {
     LoggedOut,
     /// The tokens cannot be read.
     Unknown {
-        /// Why.
+        /// The reason.
         failure: String,
     },
 }
@@ -57,7 +57,7 @@ impl McpServers {
     ///
     /// # Errors
     ///
-    /// [`McpLoginError`] says what prevented it, and what to do.
+    /// [`McpLoginError`], which says what prevented the login, and what to do.
     pub async fn login(&self, server: &str) -> Result<(), McpLoginError> {
         let login = self.authority(server)?.login();
         login.await.map_err(McpLoginError::Failed)
@@ -67,7 +67,7 @@ impl McpServers {
     ///
     /// # Errors
     ///
-    /// [`McpLoginError`] says what prevented it, and what to do.
+    /// [`McpLoginError`], which says what prevented the logout, and what to do.
     pub async fn logout(&self, server: &str) -> Result<(), McpLoginError> {
         let logout = self.authority(server)?.logout();
         logout.await.map_err(McpLoginError::Failed)

@@ -3,7 +3,7 @@
 
 use rmcp::model::RequestId;
 
-/// Bytes of a name or a plain value that are kept; no id is longer.
+/// The largest number of bytes of a name or a plain value that are kept. No id is longer.
 const WORD_MAX: usize = 128;
 
 /// Scans the bytes of one message, in pieces of any length, and keeps its id. The message may be
@@ -28,7 +28,7 @@ impl MessageScan {
         }
     }
 
-    /// The id of the outermost object, if it was found.
+    /// Returns the id of the outermost object, if it was found.
     pub(super) fn id(&self) -> Option<RequestId> {
         self.id.clone()
     }
@@ -110,7 +110,7 @@ pub(super) fn mend_surrogates(json: &str) -> String {
     mended
 }
 
-/// The code of an escape such as `\u00e9` at the start of the text.
+/// Returns the code of an escape such as `\u00e9` at the start of the text.
 fn code(text: &str) -> Option<u16> {
     let digits = text.strip_prefix("\\u")?.get(..4)?;
     let all = digits.bytes().all(|byte| byte.is_ascii_hexdigit());

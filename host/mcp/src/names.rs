@@ -3,9 +3,9 @@
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
 
-/// The longest name of a tool, in bytes.
+/// The largest number of bytes of a tool's name.
 pub(super) const NAME_MAX: usize = 128;
-/// How many hexadecimal digits of a digest are appended to a name to make it unique.
+/// The number of hexadecimal digits of a digest that are appended to a name to make it unique.
 const DIGEST_CHARS: usize = 8;
 
 /// Returns the shown name of each tool, in order. `None` for a repeated name, which would be

@@ -15,11 +15,11 @@ pub(super) struct PausableTimeout {
 
 #[derive(Clone, Copy, Default)]
 struct PauseState {
-    /// How many questions are open.
+    /// The number of open questions.
     open: usize,
-    /// When the first of them was opened.
+    /// When the first of the open questions was opened.
     since: Duration,
-    /// How long questions were open before that.
+    /// The time for which questions were open before that.
     before: Duration,
 }
 

@@ -20,13 +20,13 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-/// How long a program may take to end by itself once its stdin is closed.
+/// The longest time in which a program may end by itself after its stdin is closed.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
-/// How long it may take to end after SIGTERM.
+/// The longest time in which it may end after SIGTERM.
 pub(super) const TERM_GRACE: Duration = Duration::from_secs(1);
-/// How long an error waits for a program's end, to say how it ended.
+/// The longest time that an error waits for a program's end, to say how it ended.
 const EXIT_WAIT: Duration = Duration::from_millis(500);
-/// Lines of stderr that are shown in an error: the last ones.
+/// The number of last lines of stderr that an error shows.
 const STDERR_LINES: usize = 10;
 /// Lines of stderr that are kept. More than are shown, since a secret of several lines is only
 /// recognised with its first line.
@@ -34,7 +34,7 @@ const STDERR_LINES_KEPT: usize = 20;
 /// Bytes of a line of stderr that are kept. A longer line is dropped whole, since a secret that is
 /// cut is not recognised.
 const STDERR_LINE_KEPT: usize = 16 * 1024;
-/// Bytes of a line that are shown.
+/// The largest number of bytes of a line that are shown.
 const STDERR_LINE_MAX: usize = 256;
 
 /// A running program. Dropping it ends the program, without waiting for it.
@@ -143,7 +143,7 @@ impl Process {
         let _supervisor_gone = ended.wait_for(Option::is_some).await;
     }
 
-    /// How the program ended, and its last lines of stderr; for people, and without secrets.
+    /// Returns how the program ended, and its last lines of stderr, for people and without secrets.
     pub(super) async fn exit_summary(&self, fill: &dyn SecretSource) -> String {
         let _still_running = tokio::time::timeout(EXIT_WAIT, self.wait()).await;
         let how = self.ended.borrow().clone();

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 /// Where a repaired list of tools names those that were left out.
 const LEFT_OUT: &str = "lastword/leftOut";
 
-/// What a request asked for, as far as its response may need repair.
+/// The kind of a request, as far as its response may need repair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RequestKind {
     /// The server's introduction: `initialize` and `server/discover`.
@@ -28,7 +28,7 @@ pub(super) enum RequestKind {
 ///
 /// # Errors
 ///
-/// What is wrong with it, if none of it can be used.
+/// What is wrong with the result, if none of it can be used.
 pub(super) fn result(result: Value, asked: RequestKind) -> Result<Value, String> {
     match asked {
         RequestKind::Start => Ok(introduction::start(result)),
@@ -293,7 +293,7 @@ fn text(text: &str) -> Value {
     json!({"type": "text", "text": text})
 }
 
-/// A string as it is, anything else as JSON.
+/// Returns a string as it is, and any other value as JSON.
 pub(super) fn display(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -301,7 +301,7 @@ pub(super) fn display(value: &Value) -> String {
     }
 }
 
-/// An integer, also in the form of a string or with a fraction of zero.
+/// Returns an integer, also from a string or a number with a fraction of zero.
 fn number(value: &Value) -> Option<i64> {
     match value {
         Value::String(text) => text.parse().ok(),

@@ -25,8 +25,8 @@ use std::time::Duration;
 /// The servers of an operator's configuration, and every workspace's connections to them.
 ///
 /// A connection is opened when a workspace first needs it, and belongs to that workspace alone. Its
-/// tools are called `server.tool`. An unreachable server is an error value; it is tried again at
-/// most once per back-off.
+/// tools are named `server.tool`. An unreachable server is an error; it is tried again at most once
+/// per back-off.
 #[derive(Clone)]
 pub struct McpServers {
     pub(super) servers: Arc<Vec<Arc<KnownServer>>>,
@@ -35,7 +35,7 @@ pub struct McpServers {
     connections: Arc<Mutex<HashMap<WorkspaceId, Connections>>>,
 }
 
-/// One workspace's sessions, in the servers' order, with what they were created with.
+/// One workspace's sessions, in the servers' order, with the settings that they were created with.
 #[derive(Clone)]
 struct Connections {
     shared: Arc<Shared>,
@@ -49,9 +49,9 @@ pub struct McpStatus {
     pub server: String,
     /// The state of the connection.
     pub state: McpState,
-    /// How many tools it had when they were last read.
+    /// The number of its tools when they were last read.
     pub tools: usize,
-    /// The tools that cannot be used, and why; without secrets. At most a few dozen.
+    /// The tools that cannot be used, with the reasons, and without secrets. At most a few dozen.
     pub left_out: Vec<String>,
 }
 
@@ -71,7 +71,7 @@ pub enum McpState {
     Failed {
         /// What happened, without secrets.
         failure: String,
-        /// How long until it may be tried again.
+        /// The time until it may be tried again.
         retry: Duration,
     },
 }
@@ -110,8 +110,8 @@ impl McpServers {
         self.with(|brought| brought.clock = Some(clock))
     }
 
-    /// Sets how a workspace's directory is found, for `{{workspace}}` and for servers that ask for
-    /// it.
+    /// Sets the function that returns a workspace's directory, for `{{workspace}}` and for servers
+    /// that ask for it.
     #[must_use]
     pub fn directories(
         self,
@@ -140,7 +140,7 @@ impl McpServers {
         self.with(|brought| brought.tokens = Some(tokens))
     }
 
-    /// The same servers with another setting, and no connections yet.
+    /// Returns the same servers with a changed setting, and without connections.
     fn with(self, change: impl FnOnce(&mut EmbedderSettings)) -> Self {
         let mut brought = self.shared.brought.clone();
         change(&mut brought);
@@ -179,7 +179,8 @@ impl McpServers {
         statuses.collect()
     }
 
-    /// Carries out a call for a workspace, without asking for permission: the host has done that.
+    /// Carries out a call for a workspace without asking for permission, since the host has done
+    /// that.
     pub fn call_tool(
         &self,
         workspace: WorkspaceId,
@@ -278,12 +279,12 @@ impl ToolProvider for McpServers {
         }))
     }
 
-    /// No common timeout: each server has its own.
+    /// Returns no common timeout, since each server has its own.
     fn listing_timeout(&self) -> Option<Duration> {
         None
     }
 
-    /// The tools of every reachable server. For an unreachable one those that were last read, so
+    /// Returns the tools of every server. For an unreachable one, those that were last read, so
     /// that a call reports the failure.
     fn tools(&self, context: &CallContext) -> BoxFuture<'static, Result<Vec<Tool>, ToolError>> {
         let Connections { shared, sessions } = self.connections_of(context.workspace);

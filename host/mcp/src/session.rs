@@ -25,7 +25,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-/// Calls of one workspace that may run at one server at the same time; further ones wait.
+/// The largest number of simultaneous calls of one workspace to one server. Further ones wait.
 const CALLS_MAX: usize = 64;
 
 /// One workspace's session with one server.
@@ -79,7 +79,7 @@ impl ServerSession {
         &self.known.server.name
     }
 
-    /// The tools that were last read, if the server was ever connected.
+    /// Returns the tools that were last read, if the server was ever connected.
     pub(super) fn cached_tools(&self) -> Option<Arc<ToolList>> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.as_ref().map(|seen| Arc::clone(&seen.list))
@@ -103,7 +103,7 @@ impl ServerSession {
         }
     }
 
-    /// The tools that the server offers now.
+    /// Returns the tools that the server offers now.
     pub(super) async fn tools(&self, shared: &Shared) -> Result<Arc<ToolList>, ToolError> {
         if self.known.rest_remaining(shared.clock.elapsed()).is_some()
             && let Some(seen) = self.cached_tools()

@@ -1,4 +1,4 @@
-//! What the connections to all servers share, and what is known of each server.
+//! State that the connections to all servers share, and what the host knows about each server.
 
 use super::config::{Endpoint, Server};
 use super::handler::Elicit;
@@ -121,7 +121,7 @@ impl Shared {
         cut(self.fill.redact(why), ERROR_MAX)
     }
 
-    /// The authorization of a server, if it is configured with OAuth.
+    /// Returns the authorization of a server, if it is configured with OAuth.
     pub(super) fn authority(&self, server: &str) -> Option<&Authority> {
         self.authorities.get(server)
     }
@@ -140,7 +140,7 @@ impl KnownServer {
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The protocol by which the server is asked first.
+    /// Returns the protocol by which the server is asked first.
     pub(super) fn spoken(&self) -> ProtocolKind {
         self.facts().spoken
     }
@@ -149,13 +149,13 @@ impl KnownServer {
         self.facts().spoken = spoken;
     }
 
-    /// How long the server still wants to be left alone.
+    /// Returns how long the server still must not be asked.
     pub(super) fn rest_remaining(&self, now: Duration) -> Option<Duration> {
         let rest = self.facts().rest_until.saturating_sub(now);
         (!rest.is_zero()).then_some(rest)
     }
 
-    /// Leaves the server alone until then.
+    /// Lets the server rest until this time.
     pub(super) fn rest_until(&self, until: Duration) {
         self.facts().rest_until = until;
     }

@@ -14,7 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// How long the host waits for the stream: some servers only open it with their first event.
+/// The longest time that the host waits for the stream: some servers open it only with their first
+/// event.
 const WAIT: Duration = Duration::from_millis(500);
 
 /// Whether the event stream of one connection is open.

@@ -1,14 +1,14 @@
 //! Cuts the texts of servers to what people and models can use.
 
-/// The longest error text, in bytes: what happened, and the last lines of a program.
+/// The largest number of bytes of an error text: what happened, and the last lines of a program.
 pub(super) const ERROR_MAX: usize = 4 * 1024;
 
-/// The longest prefix of at most `max` bytes that ends between characters.
+/// Returns the longest prefix of at most `max` bytes that ends between characters.
 pub(super) fn prefix(text: &str, max: usize) -> &str {
     &text[..text.floor_char_boundary(max)]
 }
 
-/// The text, or its beginning and how much is missing.
+/// Returns the text, or its beginning with a note of how much is missing.
 pub(super) fn cut(text: String, max: usize) -> String {
     if text.len() <= max {
         return text;

@@ -11,25 +11,25 @@ use rmcp::model::Tool as Offered;
 use serde_json::Value;
 use std::collections::HashMap;
 
-/// Tools of one server that are shown.
+/// The largest number of tools of one server that are shown.
 pub(super) const TOOLS_MAX: usize = 512;
-/// Pages of a server's list that are read.
+/// The largest number of pages of a server's list that are read.
 pub(super) const PAGES_MAX: usize = 64;
-/// Bytes of a tool's description.
+/// The largest number of bytes of a tool's description.
 const DESCRIPTION_MAX: usize = 8 * 1024;
-/// Bytes of a tool's schema; a tool with a longer one is left out.
+/// The largest number of bytes of a tool's schema. A tool with a longer one is left out.
 const SCHEMA_MAX: usize = 64 * 1024;
-/// How many omitted tools are named; the log names all of them.
+/// The largest number of omitted tools that are named. The log names all of them.
 const LEFT_OUT_MAX: usize = 32;
-/// Bytes of the text about one omitted tool.
+/// The largest number of bytes of the text about one omitted tool.
 const LEFT_OUT_TEXT_MAX: usize = 256;
 
 /// A server's tools.
 #[derive(Debug, Default)]
 pub(super) struct ToolList {
-    /// In the server's order.
+    /// The tools, in the server's order.
     pub(super) tools: Vec<Tool>,
-    /// The tools that are not shown, and why; for people, and without secrets.
+    /// The tools that are not shown, with the reasons, for people and without secrets.
     pub(super) left_out: Vec<String>,
     originals: HashMap<String, String>,
 }

@@ -80,7 +80,7 @@ pub fn read_text(path: impl AsRef<Path>) -> Result<String> {
 /// [`ErrorKind::FileTooLarge`] if it holds more than `bytes_max` bytes.
 pub fn read_from(from: impl Read, bytes_max: usize) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    // One byte more than allowed tells that a file is too large, also where its length is unknown.
+    // One byte more than allowed shows that a file is too large, even if its length is unknown.
     let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX);
     from.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
 

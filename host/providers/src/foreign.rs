@@ -13,8 +13,8 @@ use tokio::task::JoinError;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, Span};
 
-/// How many blocking calls of all runs may run at once. A call that never returns occupies its
-/// thread for ever.
+/// The largest number of simultaneous blocking calls of all runs. A call that never returns
+/// occupies its thread forever.
 const BLOCKING_MAX: usize = 16;
 
 /// Calls foreign code. A cloneable handle.

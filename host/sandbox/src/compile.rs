@@ -18,10 +18,10 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 use tokio::sync::Semaphore;
 
-/// Default bounds on one compilation: bytes of memory, and time.
+/// The default bounds of one compilation: bytes of memory, and time.
 const MEMORY_BYTES: u64 = 2 << 30;
 const TIME: Duration = Duration::from_secs(120);
-/// How many processes compile at the same time.
+/// The largest number of processes that compile at the same time.
 const WORKERS_MAX: usize = 2;
 /// One compilation gets at most this fraction (one in two) of the memory that this process may use.
 const MEMORY_SHARE: u64 = 2;
@@ -30,13 +30,13 @@ const INHERITED: [&str; 2] = ["LD_LIBRARY_PATH", "PATH"];
 /// How many bytes of the program's standard error an error message repeats.
 const WORDS_MAX: usize = 400;
 
-/// Where components are compiled that the cache does not have.
+/// The place where components are compiled that are not in the cache.
 ///
-/// Compiling cannot be interrupted, and a component of half a megabyte can be made to take minutes
-/// and gigabytes. A process of its own bounds both, and it ends with the host and with the load
-/// that waits for it, without harm to runs. It is any program that calls
-/// [`compile_worker`](crate::compile_worker) when it is started with these arguments; at most two
-/// of them run at the same time.
+/// Compiling cannot be interrupted, and a component of half a megabyte can be built so that
+/// compiling it takes minutes and gigabytes. A process of its own bounds both. It ends with the
+/// host and with the load that waits for it, without harm to runs. The process can be any program
+/// that calls [`compile_worker`](crate::compile_worker) when it is started with these arguments; at
+/// most two of them run at the same time.
 #[derive(Clone, Debug)]
 pub struct Compiler {
     program: Option<(PathBuf, Vec<OsString>)>,
@@ -74,15 +74,17 @@ impl Compiler {
         self
     }
 
-    /// Bytes of memory that one compilation may take, at most half of what the machine or the
-    /// control group has. Default 2 GiB. Does not apply in the host's own process.
+    /// Sets the number of bytes of memory that one compilation may use, at most half of the memory
+    /// of the machine or the control group. Default: 2 GiB. Does not apply in the host's own
+    /// process.
     #[must_use]
     pub fn memory_bytes(mut self, bytes: u64) -> Self {
         self.memory_bytes = bytes;
         self
     }
 
-    /// How long one compilation may take. Default 120 s. Does not apply in the host's own process.
+    /// Sets how long one compilation may take. Default: 120 s. Does not apply in the host's own
+    /// process.
     #[must_use]
     pub fn time(mut self, time: Duration) -> Self {
         self.time = time;
@@ -112,7 +114,7 @@ impl Compilers {
     }
 
     /// Compiles a component and passes the artifact to `keep`. Dropping the future ends a process
-    /// that compiles; a compilation in this process goes on, including `keep`.
+    /// that compiles; a compilation in this process continues, including `keep`.
     pub(super) async fn compile<T: Send + 'static>(
         &self,
         engine: &Arc<Engine>,
@@ -235,7 +237,7 @@ fn mentions_memory(stderr: &str) -> bool {
     known.iter().any(|known| stderr.contains(known))
 }
 
-/// Whether the kernel killed the process, as it does where memory is short.
+/// Whether the kernel killed the process, as it does if memory is short.
 fn was_killed(status: ExitStatus) -> bool {
     use std::os::unix::process::ExitStatusExt as _;
     status.signal() == Some(9)

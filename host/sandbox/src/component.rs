@@ -1,5 +1,5 @@
-//! From bytes to a component that can be instantiated: [`inspect`] checks it, the cache or the
-//! compiler gives the artifact, and the linker resolves its imports.
+//! Turns bytes into a component that can be instantiated: [`inspect`] checks it, the cache or the
+//! compiler provides the artifact, and the linker resolves its imports.
 
 use super::cache::{Cache, load_artifact};
 use super::compile::Compilers;
@@ -55,7 +55,7 @@ pub enum ComponentError {
         quoted_list(exports)
     )]
     OtherWorld {
-        /// What it exports instead of `turn`.
+        /// The names of its exports, which do not include `turn`.
         exports: Vec<String>,
     },
     /// An agent built for another version of the WIT package.
@@ -67,7 +67,7 @@ pub enum ComponentError {
         /// The interfaces with their versions.
         found: Vec<String>,
     },
-    /// The component imports what this host does not offer.
+    /// The component imports functions that this host does not offer.
     #[error(
         "this component imports what the host does not offer: {}; build the agent without it",
         quoted_list(names)
@@ -84,7 +84,7 @@ pub enum ComponentError {
     /// The component is too large.
     #[error("this component has {bytes} bytes; at most {COMPONENT_BYTES_MAX} are loaded")]
     TooLarge {
-        /// How many bytes it has.
+        /// The size of the component in bytes.
         bytes: u64,
     },
     /// The bytes are not valid.
@@ -96,7 +96,7 @@ pub enum ComponentError {
         bytes >> 20
     )]
     CompileMemory {
-        /// How many bytes it may take.
+        /// The largest number of bytes that compiling may use.
         bytes: u64,
     },
     /// Compiling the component took too long.
@@ -104,7 +104,7 @@ pub enum ComponentError {
         "compiling this component takes longer than the {seconds} s that it may; build it with smaller functions, or raise the bound on compiling if you trust it"
     )]
     CompileTime {
-        /// How long it may take.
+        /// The longest time that compiling may take, in seconds.
         seconds: u64,
     },
     /// The component looks too costly to compile in the host's own process, where nothing bounds
@@ -113,7 +113,7 @@ pub enum ComponentError {
         "this component looks too costly to compile inside the host: {0}; build it with smaller functions, or have the host compile in a process of its own"
     )]
     CompileCost(String),
-    /// The process that compiles failed, for a reason that does not lie in the component.
+    /// The process that compiles failed, for a reason other than the component.
     #[error("the process that compiles components failed: {0}")]
     Compiler(String),
     /// A function has another type than the host's.
@@ -145,7 +145,7 @@ pub struct Loaded<T: 'static> {
     pub digest: Digest,
     /// What the component imports and exports.
     pub inspection: Inspection,
-    /// Whether it came from the cache.
+    /// Whether the compiled component came from the cache.
     pub cached: bool,
 }
 

@@ -1,16 +1,16 @@
-//! The process's file descriptors: how many all guests may hold together, how many one guest, and
-//! the limit that the kernel sets.
+//! The process's file descriptors: how many all guests may hold together, how many one guest may
+//! hold, and the limit of the kernel.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs::File;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
-/// All guests together may hold one half of the process's limit. The rest is the host's own, for
-/// its database, connections, commands and servers.
+/// All guests together may hold half of the process's limit. The host has the rest, for its
+/// database, connections, commands and servers.
 const SHARE: u64 = 2;
 /// The fraction of the guests' share that is reserved for preopened directories, so that guests
-/// which open all they can still leave others their `/workspace` and `/tmp`.
+/// that open as many files as they can still leave others their `/workspace` and `/tmp`.
 const DIRECTORIES_SHARE: usize = 4;
 
 /// Raises this process's soft limit to its hard one, and returns the previous soft limit.
@@ -28,7 +28,7 @@ pub fn raise() -> std::io::Result<Option<u64>> {
 #[derive(Debug)]
 pub struct Descriptors {
     left: AtomicUsize,
-    /// Of those left, how many only preopened directories may take.
+    /// How many of the remaining ones only preopened directories may take.
     reserved: usize,
 }
 
@@ -75,12 +75,13 @@ pub struct GuestDescriptors {
     /// The files that it opened. A file is closed once no descriptor, stream or operation of the
     /// guest refers to it.
     open: Vec<Weak<File>>,
-    /// How many are taken from the shared pool: the highest number that was ever open at once.
+    /// The number taken from the shared pool: the highest number that was open at once.
     taken: usize,
 }
 
 impl GuestDescriptors {
-    /// Creates the count for one run, which may hold at most `max` and its share of the process's.
+    /// Creates the count of one run, which may hold at most `max` descriptors and its share of the
+    /// process's.
     pub fn new(shared: Arc<Descriptors>, max: u32) -> Self {
         Self {
             shared,

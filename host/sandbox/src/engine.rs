@@ -14,14 +14,14 @@ const STACK_BYTES: usize = 2 << 20;
 const WASM_STACK_BYTES: usize = 1 << 20;
 /// Memory mappings of one live run: two for its stack, four for its memories, and one to spare.
 const MAPPINGS_PER_RUN: u64 = 7;
-/// Mappings that are left to the rest of the process.
+/// The number of mappings that are left to the rest of the process.
 const MAPPINGS_RESERVED: u64 = 4000;
-/// Bytes that the host itself needs, and that one run needs beside its linear memory: its stack,
-/// its calls, and output that is not on disk yet.
+/// The bytes that the host itself needs, and those that one run needs in addition to its linear
+/// memory: its stack, its calls, and output that is not on disk yet.
 const HOST_BYTES: u64 = 128 << 20;
 const RUN_BYTES: u64 = 16 << 20;
-/// Stores beside those of the runs: one for a component that describes itself, and one that a
-/// benchmark sets up.
+/// Stores in addition to those of the runs: one for a component that describes itself, and one for
+/// a benchmark.
 const SPARE: u32 = 2;
 
 /// How many slots keep their pages for the next guest, and how many bytes of memory, tables and
@@ -37,21 +37,21 @@ const KEEP_STACK_BYTES: usize = 32 << 10;
 #[error("cannot set up the WebAssembly engine on this machine: {0}")]
 pub struct EngineError(String);
 
-/// Settings that an engine is sized by.
+/// The settings that determine the size of an engine.
 #[derive(Clone, Copy, Debug)]
 pub struct EngineOptions {
-    /// How many runs there may be at the same time.
+    /// The largest number of simultaneous runs.
     pub concurrent_runs: ConcurrentRuns,
-    /// Bytes of the largest linear memory.
+    /// The size of the largest linear memory in bytes.
     pub memory_bytes: usize,
-    /// Bytes of linear memory that each run may have.
+    /// The number of bytes of linear memory that each run may have.
     pub run_bytes: u64,
 }
 
-/// How many runs there may be at the same time.
+/// The largest number of simultaneous runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConcurrentRuns {
-    /// This many, whatever memory they may come to need.
+    /// Exactly this many, regardless of the memory that they may need.
     Exactly(u32),
     /// At most this many, fewer if the memory of this process holds fewer.
     AtMost(u32),

@@ -63,7 +63,7 @@ pub struct Inspection {
     pub imports: Vec<String>,
     /// Names of exports, in the component's order.
     pub exports: Vec<String>,
-    /// Bytes of the component.
+    /// The size of the component in bytes.
     pub bytes: u64,
 }
 

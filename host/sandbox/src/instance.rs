@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use wasmtime::component::{Instance, ResourceTableError};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
-/// Bytes that one host call may copy out of a guest.
+/// The largest number of bytes that one host call may copy out of a guest.
 const HOSTCALL_BYTES: usize = 8 << 20;
-/// Handles that a guest may hold at once.
+/// The largest number of handles that a guest may hold at once.
 pub(super) const HANDLES_MAX: usize = 4096;
 
 /// Why a call did not return.
@@ -35,9 +35,9 @@ pub enum Fault {
     Exit(i32),
     /// The stack overflowed.
     StackOverflow,
-    /// It trapped, or could not start, after its memory limit had refused it memory.
+    /// The guest trapped, or could not start, after its memory limit had refused it memory.
     OutOfMemory,
-    /// It exceeded a bound on what a host call may carry or hold.
+    /// The guest exceeded a bound on what a host call may carry or hold.
     Limit(String),
     /// The host failed.
     Host(String),
@@ -210,7 +210,7 @@ pub async fn call<T: Send + 'static, C: Call<T>>(
     }
 }
 
-/// The error that the epoch callback returns for a guest that is to stop.
+/// The error that the epoch callback returns for a guest that has to stop.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted")]
 struct Interrupted;
@@ -235,7 +235,7 @@ fn store<T: Send + 'static>(
 
         let now = ticks.load(Ordering::Acquire);
         if now == last {
-            // The interrupt was for another guest: this one goes on.
+            // The interrupt was for another guest: this one continues.
             return Ok(UpdateDeadline::Continue(1));
         }
 

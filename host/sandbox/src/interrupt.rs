@@ -37,7 +37,7 @@ impl Interrupt {
         self.stopping.load(Ordering::Acquire)
     }
 
-    /// Completes once the guest is to stop.
+    /// Completes once the guest has to stop.
     pub async fn stopped(&self) {
         self.token.cancelled().await;
     }
@@ -65,7 +65,7 @@ impl Drop for GuestGuard {
     }
 }
 
-/// The engine's one thread. It bumps the epoch while a guest is to stop, ticks for fairness while
+/// The engine's only thread. It bumps the epoch while a guest has to stop, ticks for fairness while
 /// any guest is live, and sleeps otherwise.
 pub(super) struct Interrupter {
     shared: Arc<Shared>,

@@ -1,5 +1,5 @@
-//! Where guests run: one engine, one store per run, limits, and the means to stop a guest at any
-//! time. The only crate that uses wasmtime. It is generic over the host's data and functions, which
+//! Runs guests: one engine, one store per run, limits, and the means to stop a guest at any time.
+//! The only crate that uses wasmtime. It is generic over the host's data and functions, which
 //! `lastword` provides.
 
 #[expect(

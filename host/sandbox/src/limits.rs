@@ -8,9 +8,9 @@ use wasmtime::ResourceLimiter;
 
 /// Limits of one run. Each has a default.
 ///
-/// As JSON they are what [`Limits::to_named`] returns: numbers by their names, times in
-/// microseconds (`deadline_us`), `null` for no bound. A missing one has its default; an unknown
-/// name is an error.
+/// Their JSON is the result of [`Limits::to_named`]: numbers by their names, times in microseconds
+/// (`deadline_us`), `null` for no bound. A missing limit has its default; an unknown name is an
+/// error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     try_from = "BTreeMap<String, Option<u64>>",
@@ -18,58 +18,60 @@ use wasmtime::ResourceLimiter;
 )]
 #[non_exhaustive]
 pub struct Limits {
-    /// Bytes of linear memory, summed over all memories. Default 128 MiB, which is also the
-    /// maximum: clearing this much at once takes about 100 ms, during which no guest can be
-    /// stopped.
+    /// The largest number of bytes of linear memory, summed over all memories. Default: 128 MiB,
+    /// which is also the maximum: clearing this much at once takes about 100 ms, during which no
+    /// guest can be stopped.
     pub memory_bytes: u64,
-    /// Elements of tables, summed over all tables. Default 1 million.
+    /// The largest number of elements of tables, summed over all tables. Default: 1 million.
     pub table_elements: u64,
-    /// Bytes of text, reasoning, arguments, results, titles and summaries that one run may produce.
-    /// On disk they take up to twelve times as much: once in the log and once in the messages, both
-    /// as JSON. Default 16 MiB.
+    /// The largest number of bytes of text, reasoning, arguments, results, titles and summaries
+    /// that one run may produce. On disk they take up to twelve times as much: once in the log and
+    /// once in the messages, both as JSON. Default: 16 MiB.
     pub output_bytes: u64,
-    /// Entries that one run may make in its session's log: one for what it appends between two
-    /// commits, for a part, a result, the start and end of a message, a title. Beside its content,
-    /// an entry takes at most 1 KiB on disk. Default 500,000.
+    /// The largest number of entries that one run may make in its session's log: one for everything
+    /// that it appends between two commits, and one for each part, each result, the start and end
+    /// of a message, and a title. In addition to its content, an entry takes at most 1 KiB on disk.
+    /// Default: 500,000.
     pub log_entries: u64,
-    /// Bytes of files that one run may write, in the workspace and in `/tmp` together. Each file,
-    /// directory and link that a guest creates counts for 4 KiB. Its messages may hold as many
-    /// bytes of data parts, such as images, beside that. Default 256 MiB.
+    /// The largest number of bytes of files that one run may write, in the workspace and in `/tmp`
+    /// together. Each file, directory and link that a guest creates counts for 4 KiB. In addition,
+    /// its messages may hold as many bytes of data parts, such as images. Default: 256 MiB.
     pub written_bytes: u64,
-    /// File descriptors of the host that a guest may hold at once through its open files and
-    /// directories, including `/workspace` and `/tmp`. One more is refused with
-    /// `insufficient-memory`. All guests together have half of the process's limit, whatever each
-    /// may have. Default 64.
+    /// The largest number of the host's file descriptors that a guest may hold at once through its
+    /// open files and directories, including `/workspace` and `/tmp`. One more is refused with
+    /// `insufficient-memory`. All guests together have half of the process's limit, regardless of
+    /// this number. Default: 64.
     pub descriptors: u32,
-    /// How long a run may take once it is running. Default 30 minutes; `None` is no deadline.
+    /// How long a run may take after its start. Default: 30 minutes; `None` is no deadline.
     pub deadline: Option<Duration>,
-    /// How often in a row a session may be woken by a time, without a prompt or an answer of a
-    /// person in between. The limits on output, files, tokens, cost, tool calls and the deadline
-    /// span these runs; the run that would wait once more ends with `limit(wakes)`. Default 1,000.
+    /// How many times in a row a session may be woken by a time, without a prompt or an answer of a
+    /// person in between. These runs share the limits on output, files, tokens, cost, tool calls
+    /// and the deadline; the run that would wait once more ends with `limit(wakes)`. Default:
+    /// 1,000.
     pub wakes: u32,
-    /// How long a stopped run may go on to finish its work; host calls return `cancelled`
-    /// meanwhile. Default 0.
+    /// How long a stopped run may continue, to finish its work; meanwhile host calls return
+    /// `cancelled`. Default: 0.
     pub grace: Duration,
-    /// How long a caller that awaits the end of a run waits for the finishing write. Default 5 s.
+    /// How long a caller that awaits the end of a run waits for the finishing write. Default: 5 s.
     pub finish_deadline: Duration,
-    /// How long an epilogue may take. Default 200 ms.
+    /// How long an epilogue may take. Default: 200 ms.
     pub epilogue: Duration,
-    /// Bytes of state that one agent may store per session, and the same per workspace. Default 1
-    /// MiB.
+    /// The largest number of bytes of state that one agent may store per session, and also per
+    /// workspace. Default: 1 MiB.
     pub state_bytes: u64,
-    /// How many prompts of one session may be queued. Default 100.
+    /// The largest number of queued prompts of one session. Default: 100.
     pub queue: u32,
-    /// Tokens that the models of one run, and of the runs it starts, may read and write together.
-    /// Exceeding it ends the run with `limit(tokens)`. Default: no limit.
+    /// The largest number of tokens that the models of one run, and of the runs that it starts, may
+    /// read and write together. Exceeding it ends the run with `limit(tokens)`. Default: no limit.
     pub tokens: Option<u64>,
-    /// What these models may cost, in millionths of a US dollar, where prices are known. Exceeding
-    /// it ends the run with `limit(cost)`. Default: no limit.
+    /// The largest cost of these models, in millionths of a US dollar, for models with known
+    /// prices. Exceeding it ends the run with `limit(cost)`. Default: no limit.
     pub cost_micros: Option<u64>,
-    /// Tool calls of one run and of the runs it starts. Exceeding it ends the run with
-    /// `limit(tool-calls)`. Default 1,000.
+    /// The largest number of tool calls of one run and of the runs that it starts. Exceeding it
+    /// ends the run with `limit(tool-calls)`. Default: 1,000.
     pub tool_calls: u32,
-    /// How deeply runs may start runs: a run that a user asked for is at depth 0, one that it
-    /// started at 1. Default 3.
+    /// How deeply runs may start runs: a run that a user asked for is at depth 0, and one that it
+    /// started is at depth 1. Default: 3.
     pub child_depth: u32,
 }
 
@@ -205,14 +207,14 @@ impl Limits {
         self
     }
 
-    /// Sets how long a run may take once it is running.
+    /// Sets how long a run may take after its start.
     #[must_use]
     pub fn deadline(mut self, deadline: Option<Duration>) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// Sets how long a stopped run may go on.
+    /// Sets how long a stopped run may continue.
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
@@ -337,7 +339,7 @@ impl Limiter {
         }
     }
 
-    /// The highest number of bytes of linear memory so far.
+    /// Returns the largest number of bytes of linear memory so far.
     pub fn peak(&self) -> u64 {
         self.peak as u64
     }

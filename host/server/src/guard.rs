@@ -1,5 +1,5 @@
-//! Checks every request before its route runs: the host name it was sent to, the web page it
-//! comes from, and its sender, whom the [`Authorizer`](crate::Authorizer) identifies.
+//! Checks every request before its route runs: the host name that it was sent to, the origin of the
+//! web page that sent it, and its sender, whom the [`Authorizer`](crate::Authorizer) identifies.
 
 use crate::access::{Arrival, Principal};
 use crate::api::App;
@@ -105,7 +105,7 @@ fn addressed(app: &App, arrival: &Arrival, authority: Option<&Authority>) -> Res
     }
 }
 
-/// An IPv6 address without its brackets.
+/// Returns an IPv6 address without its brackets.
 fn bare(host: &str) -> &str {
     let inside = host
         .strip_prefix('[')

@@ -1,5 +1,5 @@
-//! The HTTP API of a host: an axum router over a [`lastword::Host`], for programs that serve
-//! it and for embedders that put it beside routes of their own.
+//! The HTTP API of a host: an axum router over a [`lastword::Host`], for programs that serve it and
+//! for embedders that add it to their own routes.
 //!
 //! ```no_run
 //! use lastword_server::{BearerToken, Listener, ServerOptions, Token, router, serve};
@@ -16,15 +16,16 @@
 //! # }
 //! ```
 //!
-//! # What is promised
+//! # Guarantees
 //!
-//! * A prompt is answered with 202 once it is durable. A client that goes away takes nothing
-//!   back: neither a prompt that was sent whole, nor a run.
-//! * Streams are read from the log. `Last-Event-ID` goes on after any event, without a gap;
-//!   a slow reader slows no other. Where a stream ends early, the client may ask for it again.
-//! * Errors are `application/problem+json` under the names of [`problem::KINDS`], whatever
-//!   went wrong: an unknown route, a malformed body and a panic included.
-//! * For what a caller may not see, the server answers as if it did not exist.
+//! * A prompt gets the status 202 once it is durable. A client that disconnects withdraws nothing:
+//!   neither a prompt that was sent completely, nor a run.
+//! * Streams are read from the log. With `Last-Event-ID` a client continues after any event,
+//!   without a gap; a slow reader delays no other. If a stream ends early, the client can
+//!   reconnect.
+//! * Errors are `application/problem+json` with the names of [`problem::KINDS`], including those
+//!   for an unknown route, a malformed body and a panic.
+//! * If a caller may not see something, the server responds as if it did not exist.
 //! * Nothing here is process-global, and only the listeners given to [`serve`] listen.
 
 pub mod access;

@@ -1,5 +1,6 @@
 //! The figures of a server and its host, in the text format of OpenMetrics, which Prometheus reads.
-//! `observe.rs` counts answers here and `feed.rs` streams; the host's own figures are read on request.
+//! `observe.rs` counts responses here and `feed.rs` streams; the host's own figures are read on
+//! request.
 
 use lastword::run::BUCKETS_US;
 use lastword::{Host, HostStats};
@@ -12,15 +13,15 @@ use std::time::Duration;
 /// The content type of the text.
 pub(crate) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Upper bounds of the classes of durations, in microseconds.
+/// The upper bounds of the buckets of durations, in microseconds.
 const DURATIONS_US: [u64; 11] = [
     500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 250_000, 1_000_000, 5_000_000, 30_000_000,
 ];
 
-/// A method and a route. There are as many as the API has.
+/// A method and a route. Their number is bounded by that of the API's routes.
 type Route = (&'static str, String);
 
-/// The figures.
+/// The figures of a server.
 pub(crate) struct Metrics {
     host: Host,
     routes: Mutex<BTreeMap<Route, Answers>>,
@@ -28,11 +29,11 @@ pub(crate) struct Metrics {
     questions: AtomicU64,
 }
 
-/// How one route was answered.
+/// The counts of one route's responses.
 #[derive(Default)]
 struct Answers {
     by_status: BTreeMap<u16, u64>,
-    /// How many took how long; the last class has no upper bound.
+    /// The number of responses in each bucket of durations. The last bucket has no upper bound.
     classes: [u64; DURATIONS_US.len() + 1],
     sum: Duration,
 }
@@ -47,7 +48,7 @@ impl Metrics {
         }
     }
 
-    /// Counts an answer, and how long it took from the request's head to its own.
+    /// Counts a response, and the time between the head of its request and its own head.
     pub(crate) fn answered(&self, method: &'static str, route: &str, status: u16, took: Duration) {
         let within = |us: &u64| took <= Duration::from_micros(*us);
         let class = DURATIONS_US.iter().position(within);
@@ -70,7 +71,7 @@ impl Metrics {
         self.questions.store(open as u64, Ordering::Relaxed);
     }
 
-    /// Returns all figures as they are now.
+    /// Returns all current figures.
     pub(crate) fn text(&self) -> Result<String, fmt::Error> {
         let mut text = Text(String::new());
         let stats = self.host.stats();
@@ -233,7 +234,7 @@ fn host_times(text: &mut Text, stats: &HostStats) -> fmt::Result {
     Ok(())
 }
 
-/// The text while it is being written.
+/// The text under construction.
 struct Text(String);
 
 impl Text {
@@ -264,7 +265,7 @@ impl Text {
         self.sample(name, "", value)
     }
 
-    /// One histogram of durations. There is a class more than there are upper bounds.
+    /// Writes a histogram of durations. It has one more bucket than upper bounds.
     fn histogram(
         &mut self,
         name: &str,
@@ -293,7 +294,7 @@ impl Text {
     }
 }
 
-/// Seconds as the format writes them: always with a point.
+/// Returns seconds in the form of the format, always with a decimal point.
 fn seconds(duration: Duration) -> String {
     match duration.as_secs_f64() {
         whole if whole.fract() == 0.0 => format!("{whole:.1}"),
@@ -301,7 +302,7 @@ fn seconds(duration: Duration) -> String {
     }
 }
 
-/// Labels as they stand between braces.
+/// Returns the labels between braces.
 fn labels(labels: &[(&str, &str)]) -> String {
     let labels = labels.iter().map(|(name, value)| {
         let value = value

@@ -1,5 +1,5 @@
-//! Records each request for the operator: its id, a span, one log line when it is over, and the
-//! counters of `metrics.rs`. Tokens and bodies are never recorded.
+//! Records each request for the operator: its id, a span, a log line at its end, and the counters
+//! of `metrics.rs`. Tokens and bodies are never recorded.
 
 use crate::api::App;
 use crate::problem::Problem;
@@ -14,7 +14,7 @@ use tracing::{Instrument, field};
 use uuid::Uuid;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Characters of the longest id that is taken over from a client.
+/// The largest number of characters of a client's own request id.
 const ID_CHARS_MAX: usize = 64;
 
 pub(crate) async fn observe(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
@@ -74,7 +74,7 @@ fn known(method: &Method) -> &'static str {
     }
 }
 
-/// The answer to a request whose route panicked. The client does not get the panic's message.
+/// Returns the response to a request whose route panicked, without the panic's message.
 #[expect(clippy::needless_pass_by_value, reason = "the layer hands it over")]
 pub(crate) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let text = panic.downcast_ref::<String>().map(String::as_str);

@@ -1,5 +1,5 @@
-//! Turns errors, such as those of the host, into HTTP answers. `lastword-api` defines their names
-//! and their JSON.
+//! Converts errors, such as those of the host, into HTTP responses. `lastword-api` defines their
+//! names and their JSON.
 
 use crate::api::damage;
 use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
@@ -10,7 +10,7 @@ use lastword_api::Problem as Body;
 
 pub use lastword_api::problem::{KINDS, Kind, MEDIA_TYPE};
 
-/// One error, ready to be answered.
+/// One error, ready to be sent as a response.
 #[derive(Debug)]
 pub struct Problem {
     kind: &'static Kind,
@@ -18,7 +18,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem of a name that [`KINDS`] lists; of any other name, `internal`.
+    /// Creates a problem with a name from [`KINDS`]. Any other name becomes `internal`.
     #[must_use]
     pub fn new(name: &str, detail: impl Into<String>) -> Self {
         let body = Body::new(name, detail);
@@ -29,19 +29,20 @@ impl Problem {
         }
     }
 
-    /// Adds a link to the messages that hold what the log no longer does.
+    /// Adds a link to the messages whose events the log no longer has.
     pub(crate) fn with_messages(mut self, link: String) -> Self {
         self.body.messages = Some(link);
         self
     }
 
-    /// Adds a link to the sessions in which to look for what the log no longer holds.
+    /// Adds a link to the sessions whose events the log no longer has.
     pub(crate) fn with_sessions(mut self, link: String) -> Self {
         self.body.sessions = Some(link);
         self
     }
 
-    /// An unexpected error. The cause goes to the log, never to the client.
+    /// Creates the problem of an unexpected error. The cause is logged, and never sent to the
+    /// client.
     pub(crate) fn internal(cause: impl std::fmt::Display) -> Self {
         tracing::error!(%cause, "a request failed");
         Self::new(
@@ -50,19 +51,19 @@ impl Problem {
         )
     }
 
-    /// The name, for programs.
+    /// Returns the name, for programs.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.kind.name
     }
 
-    /// The status with which it is answered.
+    /// Returns the HTTP status of the response.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    /// Its JSON, as in the body.
+    /// Returns the JSON of the body.
     pub(crate) fn json(&self) -> String {
         // Cannot fail: a map with text keys is always valid JSON.
         serde_json::to_string(&self.body).unwrap_or_default()

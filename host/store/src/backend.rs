@@ -24,9 +24,9 @@ pub struct BatchId {
 pub struct Batch<'a> {
     /// Its id, by which [`Backend::resolve`] finds its outcome.
     pub id: BatchId,
-    /// When it is written.
+    /// The time at which it is written.
     pub time: BatchTime,
-    /// In order: each command sees the changes of the ones before it.
+    /// The commands in order: each sees the changes of the ones before it.
     pub commands: Vec<&'a Command>,
 }
 
@@ -46,7 +46,7 @@ pub struct Committed {
 /// Why a batch is not known to be committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommitError {
-    /// Nothing of it is written.
+    /// No part of it is written.
     Refused(StoreError),
     /// Whether it is written is unknown until [`Backend::resolve`] has checked.
     Unknown(String),
@@ -63,7 +63,7 @@ impl From<StoreError> for CommitError {
 pub enum Resolution {
     /// It is committed, with this result.
     Committed(Committed),
-    /// Nothing of it is written, and nothing of it ever will be.
+    /// No part of it is written, or ever will be.
     NotCommitted,
 }
 
@@ -81,11 +81,11 @@ pub trait Backend: Send + 'static {
     /// makes no other call in between.
     ///
     /// # Errors
-    /// When the outcome cannot be found out yet.
+    /// If the outcome cannot be found out yet.
     fn resolve(&mut self, batch: &Batch<'_>) -> Result<Resolution, StoreError>;
 
     /// Does maintenance between two batches, such as a checkpoint. `idle` says that no batch
-    /// waits. Returns whether the writer shall follow up with a commit that changes nothing.
+    /// waits. Returns whether the writer should follow up with a commit that changes nothing.
     fn maintain(&mut self, idle: bool) -> bool {
         let _nothing_to_do = idle;
         false

@@ -16,13 +16,13 @@ use std::time::Duration;
 
 /// A kind of command with the type of its reply.
 pub trait CommandKind: Into<Command> + Send + 'static {
-    /// What a backend replies once it is committed.
+    /// The reply of a backend once the command is committed.
     type Reply: Send + 'static;
 
-    /// Takes the reply out of the one that a backend gave.
+    /// Extracts the reply of this kind from the one that a backend returned.
     ///
     /// # Errors
-    /// [`StoreError::Content`] for the reply to another command, which no backend gives.
+    /// [`StoreError::Content`] for the reply to another kind of command, which no backend returns.
     fn reply(reply: Reply) -> Result<Self::Reply, StoreError>;
 }
 
@@ -286,13 +286,13 @@ pub struct Continuation {
     pub answer: Option<Answer>,
 }
 
-/// What became of a prompt.
+/// The result of accepting a prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accepted {
     /// It is durable as a new run.
     New,
-    /// This earlier run stands for it: the key was used before with the same content, or the run
-    /// that it was to continue is continued already.
+    /// An earlier run stands for it: the key was used before with the same content, or another run
+    /// already continues the one that it was to continue.
     Known(RunId),
 }
 
@@ -362,7 +362,7 @@ pub struct Summarise {
     pub run: RunId,
     /// The summary.
     pub summary: Message,
-    /// The last message that it stands for.
+    /// The last message that it replaces.
     pub through: MessageId,
 }
 
@@ -422,18 +422,18 @@ pub struct TakeWaitsBack {
 /// Which waits are taken back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waits {
-    /// All that a session waits for: a time, and an answer.
+    /// Both waits of a session: for a time, and for an answer.
     Session(SessionId),
     /// The times that the sessions of a workspace wait for. Their questions can still be answered.
     Times(WorkspaceId),
 }
 
-/// Sets the times that sessions wait for back: those of all by so many milliseconds, as the wall
-/// clock was; or else those of runs that ended, by the wall clock, in the future, to what they
-/// waited for from now on.
+/// Corrects the times that sessions wait for after the wall clock was set back. If `by` is set,
+/// adds it to all of them. Otherwise corrects those of runs whose end lies in the future by the
+/// wall clock: their waiting time begins anew now.
 #[derive(Clone, Debug)]
 pub struct ShiftWakes {
-    /// Milliseconds, if all are set back.
+    /// Milliseconds to add to all times, negative to move them back; `None` if unknown.
     pub by: Option<i64>,
 }
 
@@ -474,7 +474,7 @@ pub struct StateOwner {
     pub agent: AgentId,
 }
 
-/// How much one owner may keep in one scope.
+/// The quota of one owner in one scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StateQuota {
     /// Bytes of keys and values together.
@@ -483,7 +483,7 @@ pub struct StateQuota {
     pub keys: u64,
 }
 
-/// Takes a grant back. Replies whether there was one.
+/// Revokes a grant. Replies whether it existed.
 #[derive(Clone, Debug)]
 pub struct Revoke {
     /// The grant.
@@ -501,7 +501,7 @@ pub struct KeepAgent {
     pub wasm: Vec<u8>,
 }
 
-/// Deletes a stored agent. Replies whether there was one.
+/// Deletes a stored agent. Replies whether it existed.
 #[derive(Clone, Debug)]
 pub struct ForgetAgent {
     /// Its name.
@@ -533,8 +533,8 @@ pub struct Probe {
     pub commit: bool,
 }
 
-/// Rows that one [`DeleteRows`] or [`SweepLog`] deletes at the most, so that nothing waits long
-/// behind it.
+/// The largest number of rows that one [`DeleteRows`] or [`SweepLog`] deletes, so that no other
+/// command waits long.
 pub const ROWS_MAX: usize = 2000;
 
 /// The time of a batch, the same for everything that is written in it.
@@ -542,6 +542,6 @@ pub const ROWS_MAX: usize = 2000;
 pub struct BatchTime {
     /// The wall clock.
     pub now: UnixMillis,
-    /// The same moment on the clock's scale.
+    /// The same moment on the scale of the clock's `elapsed`.
     pub elapsed: Duration,
 }

@@ -5,12 +5,12 @@ use super::StoreError;
 use lastword_types::event::EventBody;
 use lastword_types::session::{Message, PartBody, Role};
 
-/// Messages of the longest conversation that a model is shown.
+/// The largest number of messages in a conversation that a model is shown.
 pub const CONTEXT_MESSAGES_MAX: usize = 10_000;
-/// Bytes of the parts of the longest conversation that a model is shown, as they are stored.
+/// The largest number of stored bytes of parts in a conversation that a model is shown.
 pub const CONTEXT_BYTES_MAX: usize = 16 << 20;
 
-/// How long a conversation may be that a model is shown.
+/// The bounds of a conversation that a model is shown.
 #[derive(Clone, Copy)]
 pub(super) struct Bounds {
     pub(super) messages: usize,
@@ -18,14 +18,14 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    /// Those of every conversation.
+    /// The bounds of every conversation.
     pub(super) const CONTEXT: Self = Self {
         messages: CONTEXT_MESSAGES_MAX,
         bytes: CONTEXT_BYTES_MAX,
     };
 }
 
-/// The event that ends a message.
+/// Returns the event that ends a message.
 pub(super) fn finished(message: &Message) -> EventBody {
     let (title, details) = match message.parts.last().map(|part| &part.body) {
         Some(PartBody::Finish { title, details, .. }) => (title.clone(), details.clone()),
@@ -39,11 +39,11 @@ pub(super) fn finished(message: &Message) -> EventBody {
     }
 }
 
-/// The name in a message's `extra` under which an agent finds the text of the summary that
-/// stands for everything through this message.
+/// The name in a message's `extra` under which an agent finds the text of the summary that replaces
+/// everything up to and including this message.
 const SUMMARISED_AS: &str = "summarised-as";
 
-/// Puts the text of a summary beside the message through which it stands.
+/// Adds the text of a summary to the last message that it replaces.
 pub(super) fn mark_summary(
     summary: &Message,
     through: i64,
@@ -58,7 +58,7 @@ pub(super) fn mark_summary(
     Ok(())
 }
 
-/// The latest whole turns that fit into the bounds, in time order, of messages that come newest
+/// Returns the latest whole turns that fit the bounds, in time order. The messages are given newest
 /// first.
 pub(super) fn latest_turns(
     newest_first: impl IntoIterator<Item = Message>,
@@ -77,12 +77,12 @@ pub(super) fn latest_turns(
     Ok(begun_well(messages, whole))
 }
 
-/// The messages from where a model can follow them: never from a tool message on, whose calls it
-/// would not see.
+/// Returns the messages from the first one with which a model can begin: never a tool message,
+/// whose calls the model would not see.
 pub(super) fn begun_well(mut messages: Vec<Message>, whole: bool) -> Vec<Message> {
     let user = |message: &Message| message.role == Role::User;
     let begin = match messages.iter().position(user) {
-        // The turn that is cut goes as a whole, unless it is the only one.
+        // A turn that does not fit is left out completely, unless it is the only one.
         Some(first) if !whole => first,
         _ => messages.iter().take_while(|m| m.role == Role::Tool).count(),
     };

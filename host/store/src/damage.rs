@@ -1,4 +1,4 @@
-//! The parts of the database that cannot be read: each with its place and what is lost by it. The
+//! The parts of the database that cannot be read, each with its place and what is lost with it. The
 //! store remembers them for its operator.
 
 use super::StoreError;
@@ -6,31 +6,31 @@ use lastword_types::id::{RunId, SessionId};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Damages that are remembered one by one.
+/// The largest number of damaged places that are remembered.
 const REMEMBERED_MAX: usize = 1000;
 
 /// One row, or one part of the database, that cannot be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Damage {
-    /// The table; empty where a part of the file belongs to none that could be told.
+    /// The table; empty if it is unknown to which table the damaged part of the file belongs.
     pub table: String,
-    /// The row's key in its table, if one row alone is meant.
+    /// The row's key in its table, if the damage concerns a single row.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub row: Option<String>,
-    /// The session that it belongs to, if that can be read.
+    /// The session that the row belongs to, if that can be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionId>,
-    /// The run that it belongs to, if that can be read.
+    /// The run that the row belongs to, if that can be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<RunId>,
     /// What cannot be read, and why.
     pub why: String,
-    /// What is lost by it.
+    /// What is lost with it.
     pub lost: String,
 }
 
-/// What is lost with an unreadable row of a table.
+/// Returns what is lost with an unreadable row of a table.
 fn lost(table: &str) -> &'static str {
     match table {
         "owner" => "nothing: it is made anew",
@@ -58,7 +58,7 @@ fn lost(table: &str) -> &'static str {
 }
 
 impl Damage {
-    /// Of a table as a whole.
+    /// Creates the damage of a whole table.
     pub(super) fn of(table: &str) -> Self {
         Self {
             table: table.to_owned(),
@@ -87,13 +87,14 @@ impl Damage {
         self
     }
 
-    /// Where a list goes on after this row.
+    /// Returns the cursor with which a list continues after this row.
     pub fn cursor(&self) -> Option<String> {
         let no = self.row.as_ref()?.parse().ok()?;
         Some(super::rows::cursor(no))
     }
 
-    /// Names the place of an error that says that something cannot be read; other errors stay.
+    /// Adds this place to an error that reports something unreadable. Other errors stay as they
+    /// are.
     pub(super) fn name(self, error: StoreError) -> StoreError {
         match error {
             StoreError::Content(why) => self.why(why).into(),
@@ -128,7 +129,7 @@ impl fmt::Display for Damage {
     }
 }
 
-/// What a process has met. Each is told once in its log.
+/// The damage that a process has found. Each place is logged once.
 #[derive(Default)]
 pub(super) struct Damages(Mutex<Vec<Damage>>);
 
@@ -151,14 +152,14 @@ impl Damages {
         known.push(damage);
     }
 
-    /// Notes what an error says that something cannot be read.
+    /// Records the damage that an error reports, if it reports any.
     pub(super) fn note_error(&self, error: &StoreError) {
         if let StoreError::Damaged(damage) = error {
             self.note(Damage::clone(damage));
         }
     }
 
-    /// The rows that could be read; the others are noted.
+    /// Returns the rows that could be read, and records the damage of the others.
     pub(super) fn readable<T>(&self, rows: Vec<Result<T, Damage>>) -> Vec<T> {
         let note = |row: Result<T, Damage>| row.map_err(|damage| self.note(damage)).ok();
         rows.into_iter().filter_map(note).collect()

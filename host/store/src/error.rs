@@ -10,7 +10,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// Another host has the data directory.
+    /// Another host owns the data directory.
     #[error(
         "the data directory {} is in use by another host ({}); stop that one, or name another \
          directory", directory.display(), owner(pid)
@@ -18,10 +18,10 @@ pub enum OpenError {
     InUse {
         /// The data directory.
         directory: PathBuf,
-        /// What the owner wrote into the lock file.
+        /// The process id that the owner wrote into the lock file.
         pid: String,
     },
-    /// The directory is on a file system where a lock protects nothing.
+    /// The directory is on a file system where locks do not protect it.
     #[error(
         "the data directory {} is on a network file system ({kind}), where locks and syncs \
          cannot be relied on; name a local directory", directory.display()
@@ -45,7 +45,7 @@ pub enum OpenError {
         /// The newest format that this host knows.
         known: i64,
     },
-    /// The database was written by an earlier lastword, and only a host brings it up to date.
+    /// The database was written by an earlier lastword, and must be migrated by a host.
     #[error(
         "the database {} has format {found}; let a host of this lastword run an agent on it once, which brings \
          it to format {known}, or read it with the lastword that wrote it", path.display()
@@ -55,34 +55,35 @@ pub enum OpenError {
         path: PathBuf,
         /// Its format.
         found: i64,
-        /// The format that this lastword reads.
+        /// The format that this version reads.
         known: i64,
     },
-    /// There is no database yet.
+    /// The directory contains no database yet.
     #[error("there is no lastword database in {}; run an agent first, or name another data directory", directory.display())]
     Missing {
         /// The data directory.
         directory: PathBuf,
     },
-    /// The bundled SQLite is older than the first that keeps its write-ahead log whole.
+    /// The bundled SQLite is older than the first version that does not corrupt its write-ahead
+    /// log.
     #[error("SQLite {found} is too old: {needed} or later is needed")]
     Sqlite {
-        /// What is linked.
+        /// The version that is linked.
         found: String,
-        /// What is needed.
+        /// The lowest version that is accepted.
         needed: &'static str,
     },
-    /// A file or directory could not be made or read.
+    /// A file or directory could not be created or read.
     #[error("cannot {what} {}: {source}", path.display())]
     Io {
-        /// What was tried.
+        /// The operation that failed.
         what: &'static str,
-        /// On what.
+        /// The path of the operation.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// The database is damaged where nothing can be read without it.
+    /// The database is damaged in a part without which nothing can be read.
     #[error(
         "the database {} is damaged so that SQLite cannot work with it: {message}; an \
          examination says what can be read of it, and a backup can take its place", path.display()
@@ -90,28 +91,29 @@ pub enum OpenError {
     Damaged {
         /// The database.
         path: PathBuf,
-        /// What SQLite said.
+        /// SQLite's error message.
         message: String,
     },
-    /// The database could not be opened or brought up to date.
+    /// The database could not be opened or migrated.
     #[error("cannot open the database {}: {message}", path.display())]
     Database {
         /// The database.
         path: PathBuf,
-        /// What SQLite said.
+        /// SQLite's error message.
         message: String,
     },
 }
 
 impl OpenError {
-    /// Whether opening may succeed later without any change, once the present owner of the
-    /// directory ends.
+    /// Whether opening may succeed later without any change, once the directory's present owner
+    /// ends.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::InUse { .. })
     }
 
-    /// What would help, where that is one thing that a program can offer in words of its own.
+    /// Returns what the user can do, if it is a single action that a program can offer in its own
+    /// words.
     #[must_use]
     pub fn hint(&self) -> Option<Hint> {
         match self {
@@ -125,7 +127,7 @@ impl OpenError {
     }
 }
 
-/// Who has a directory, by the process that its lock file names.
+/// Names the owner of a directory by the process id in its lock file.
 fn owner(pid: &str) -> String {
     if pid.parse() != Ok(std::process::id()) {
         return format!("process {pid}");
@@ -135,63 +137,63 @@ fn owner(pid: &str) -> String {
         .to_owned()
 }
 
-/// Why the store did not do what it was asked.
+/// Why the store did not carry out a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreError {
     /// The request contradicts what is stored. Nothing was written.
     Refused(Refusal),
-    /// The store cannot write now: full disk, a lock, too little memory. Nothing was
-    /// written, and the same may succeed later.
+    /// The store cannot write now: the disk is full, a lock is held, or memory is short. Nothing
+    /// was written, and the same request may succeed later.
     Unavailable(String),
-    /// The store is closed for the rest of this process: a failed sync, corruption, or
-    /// another owner. What was asked may or may not have happened.
+    /// The store is closed for the rest of this process after a failed sync, corruption, or a
+    /// takeover by another owner. It is unknown whether the request was carried out.
     Closed(String),
-    /// SQLite rejects the content itself. Nothing was written.
+    /// SQLite rejects the content of the request. Nothing was written.
     Content(String),
-    /// What is stored cannot be read, and asking again does not help. Nothing was written.
+    /// Stored data cannot be read, and a repeated request does not help. Nothing was written.
     Damaged(Box<Damage>),
 }
 
 /// A request that contradicts what is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// There is no such session.
+    /// The session does not exist.
     UnknownSession(SessionId),
-    /// There is no such workspace.
+    /// The workspace does not exist.
     UnknownWorkspace(WorkspaceId),
-    /// There is no such run.
+    /// The run does not exist.
     UnknownRun(RunId),
-    /// There is no such message.
+    /// The message does not exist.
     UnknownMessage(MessageId),
-    /// The idempotency key came before in this session, with other content.
+    /// The idempotency key was used before in this session, with other content.
     KeyConflict(SessionId),
-    /// The queue of this session is as long as it may be.
+    /// The queue of this session has reached its largest length.
     QueueFull(SessionId),
-    /// Nothing would be left to ask.
+    /// The prompt would be empty.
     Empty,
     /// The run is not in the state that the request needs.
     WrongState,
-    /// The run has its end already.
+    /// The run has already ended.
     AlreadyEnded,
-    /// What a workspace was opened with last is damaged, or of a later version.
+    /// The stored options of a workspace are damaged, or of a later version.
     UnreadableOptions,
     /// Another run already resumed the run.
     Resumed {
-        /// By this run.
+        /// The run that resumed it.
         by: RunId,
     },
     /// A quota would be exceeded.
     Quota,
     /// The cursor is not one that a list returned.
     InvalidCursor,
-    /// The log begins later: up to here it was folded away.
+    /// The log begins later: the events up to `through` were folded away.
     Expired {
-        /// The last number that is gone.
+        /// The number of the last event that was folded away.
         through: u64,
     },
     /// The cursor is beyond the log's end.
     Beyond {
-        /// The last number that there is.
+        /// The number of the last event.
         last: u64,
     },
 }

@@ -223,7 +223,7 @@ impl Store {
         self.shared.causes.keep(run, ending);
     }
 
-    /// Removes a kept cause, since the run has its end.
+    /// Removes a kept cause, since the run has ended.
     pub fn forget_cause(&self, run: RunId) {
         self.shared.causes.forget(run);
     }
@@ -249,7 +249,7 @@ impl Store {
     /// runs that these would have begun.
     ///
     /// # Errors
-    /// When the store cannot be read or written.
+    /// If the store cannot be read or written.
     pub async fn take_waits_back(
         &self,
         waits: Waits,
@@ -275,7 +275,7 @@ impl Store {
     /// Returns the number of deleted events.
     ///
     /// # Errors
-    /// When the store cannot be read or written.
+    /// If the store cannot be read or written.
     pub async fn prune_events(&self, before: UnixMillis) -> Result<u64, StoreError> {
         let (mut after, mut folded) = (None, 0);
         loop {

@@ -1,70 +1,69 @@
-//! What a store found when it was opened and its operator should know, although the host can start.
+//! Findings of a store that was opened, which its operator should know although the host can start.
 
 use lastword_types::clock::UnixMillis;
 use std::fmt;
 use std::path::PathBuf;
 
-/// Something to know about a data directory. Displayed, it says what happened, why, and what to
-/// do.
+/// A finding about a data directory. Its `Display` says what happened, why, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Notice {
-    /// The database lacks what was committed to it.
+    /// The database lacks commits that were made to it.
     Missing(Missing),
-    /// The record of what was committed belongs to another database: this one was put in its
-    /// place. Said once.
+    /// The record of commits belongs to another database: this one was put in its place. Reported
+    /// once.
     OtherDatabase,
-    /// The record of what was committed cannot be read or kept: what goes missing from now on
-    /// would not be noticed.
+    /// The record of commits cannot be read or written, so that commits that go missing from now on
+    /// will not be noticed.
     Unrecorded {
-        /// The record.
+        /// The path of the record.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         why: String,
     },
     /// Latched causes cannot be kept outside the database.
     NoCauses {
-        /// The file that they were to be kept in.
+        /// The path of the file for the causes.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         why: String,
     },
     /// Other users may enter the data directory, or list it.
     OpenToOthers {
         /// The data directory.
         directory: PathBuf,
-        /// Its permissions.
+        /// The permission bits of its mode.
         mode: u32,
     },
     /// A file can be read by other users, and its permissions could not be changed.
     Readable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         why: String,
     },
 }
 
-/// What was committed, and is in the database no more: damage to its write-ahead log, or an older
-/// copy in its place. Said once; the database is what counts from then on.
+/// Commits that are missing from the database, because its write-ahead log was damaged or an older
+/// copy was put in its place. Reported once; from then on the database counts as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
-    /// The first position that is missing. Each event has one, and each commit that brings no
+    /// The first missing position. Each event has a position, and so has each commit without an
     /// event.
     pub first: u64,
-    /// The last one.
+    /// The last missing position.
     pub last: u64,
-    /// When the last event that is there was written; `None` where there is none.
+    /// When the last event in the database was written; `None` if it has none.
     pub since: Option<UnixMillis>,
-    /// When the last commit was that is missing.
+    /// When the last missing commit was made.
     pub until: UnixMillis,
-    /// Where the write-ahead log is kept as it was found, if there was one and a copy of it could
-    /// be made.
+    /// The path of a copy of the write-ahead log as it was found, if there was one and it could be
+    /// copied.
     pub kept: Option<PathBuf>,
 }
 
 impl Missing {
-    /// How many events and commits are missing at the most.
+    /// Returns the largest possible number of missing events and commits.
     #[must_use]
     pub fn count(&self) -> u64 {
         (self.last + 1).saturating_sub(self.first)
@@ -135,7 +134,7 @@ impl fmt::Display for Notice {
     }
 }
 
-/// A time as people read it.
+/// A time in a form for people.
 struct Utc(UnixMillis);
 
 impl fmt::Display for Utc {
@@ -150,8 +149,8 @@ impl fmt::Display for Utc {
     }
 }
 
-/// The date of a day since 1970-01-01, in the Gregorian calendar: years are counted from March,
-/// so that a leap day is the last one of its year.
+/// Returns the date of a day, given in days since 1970-01-01, in the Gregorian calendar. Years are
+/// counted from March, so that a leap day is the last day of its year.
 fn date(day: u64) -> (u64, u64, u64) {
     let since_0000 = day + 719_468;
     let (era, of_era) = (since_0000 / 146_097, since_0000 % 146_097);

@@ -61,12 +61,12 @@ pub struct ChangeSet {
     pub(super) sessions: HashMap<SessionId, i64>,
     /// Everything up to this position is committed, and is named here or was before.
     pub(super) through: u64,
-    /// More sessions grew than are told one by one: all must be looked at.
+    /// Whether more sessions grew than are listed here, so that all must be looked at.
     many: bool,
 }
 
 impl ChangeSet {
-    /// Whether more sessions grew than are told one by one: all must be looked at.
+    /// Whether more sessions grew than are listed here, so that all must be looked at.
     #[must_use]
     pub fn is_many(&self) -> bool {
         self.many
@@ -178,8 +178,8 @@ impl Notify {
         Following { subscription }
     }
 
-    /// To be called after COMMIT, with what each session grew by and the highest position
-    /// given so far.
+    /// Wakes the followers. Call it after COMMIT, with the new numbers of each session and the
+    /// highest position given so far.
     pub(super) fn publish(&self, touched: &[LogRange], through: u64) {
         let followed = self.lock();
         if !followed.sessions.is_empty() {

@@ -5,11 +5,11 @@ use super::StoreError;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The options of a workspace that outlive its being open.
+/// The options of a workspace that are kept while it is closed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoredOptions {
-    /// The rules that grant.
+    /// The rules that allow.
     pub grants: Vec<String>,
     /// The rules that deny.
     #[serde(default)]
@@ -17,16 +17,16 @@ pub struct StoredOptions {
     /// Whether users can be asked.
     #[serde(default)]
     pub asks: bool,
-    /// Runs at the same time, if they are limited.
+    /// The largest number of simultaneous runs, if it is limited.
     #[serde(default)]
     pub concurrent_runs: Option<u32>,
-    /// The limits of a run by their names, and no number for no bound. A limit that is not
-    /// named is the host's own; without any, all are.
+    /// The limits of a run by name; a limit without a number means no bound. A limit that is
+    /// missing has the host's default. If this is `None`, all limits have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<BTreeMap<String, Option<u64>>>,
 }
 
-/// Options as they are stored; none are those of a workspace that was never given any.
+/// Parses stored options. `None` are the options of a workspace that was never given any.
 pub(super) fn read(json: Option<String>) -> Result<StoredOptions, StoreError> {
     let options = json.map(|json| serde_json::from_str(&json)).transpose()?;
     Ok(options.unwrap_or_default())

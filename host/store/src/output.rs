@@ -22,18 +22,18 @@ use lastword_types::session::{
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Bytes that a run may have appended and not yet committed before `append` waits.
+/// The largest number of appended bytes of a run that are not committed, before `append` waits.
 pub const BACKLOG_BYTES_MAX: usize = 64 << 10;
-/// Deltas that a run may have appended and not yet committed before `append` waits.
+/// The largest number of appended deltas of a run that are not committed, before `append` waits.
 pub const BACKLOG_DELTAS_MAX: usize = 256;
 
-/// Why output was not taken.
+/// Why output was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OutputError {
-    /// The run is over.
+    /// The run has ended.
     #[error("the run is over")]
     Sealed,
-    /// The transcript does not take it.
+    /// The transcript refused it.
     #[error(transparent)]
     Refused(#[from] OutputRefused),
     /// The store rejected earlier output of this run for its content.
@@ -41,7 +41,7 @@ pub enum OutputError {
     Rejected,
 }
 
-/// One run's output.
+/// The output buffer of one run.
 pub struct RunOutputBuffer {
     run: RunId,
     queue: Arc<Queue>,
@@ -55,19 +55,20 @@ struct Inner {
     /// `None` once sealed.
     transcript: Option<Transcript>,
     pending: Vec<Entry>,
-    /// What was taken so far, counted.
+    /// The number of accepted appends.
     taken: u64,
-    /// How much of that flushes took out; the end brings the rest.
+    /// The number of appends that flushes have taken out. The end of the run takes the rest.
     flushed: u64,
-    /// What is pending or on its way, in appends and in bytes.
+    /// The output that is pending or being written, in appends and bytes.
     backlog: Backlog,
-    /// A flush is queued that will take what is pending.
+    /// Whether a queued flush will take what is pending.
     queued: bool,
     rejected: bool,
 }
 
 impl Inner {
-    /// Forgets a question that another run's output settles, if it is open and still to be told.
+    /// Removes a question that the output of another run settles, unless this output is sealed or
+    /// was rejected. Returns whether it was open.
     fn forget(&mut self, question: QuestionId) -> bool {
         let transcript = self.transcript.as_mut().filter(|_| !self.rejected);
         transcript.is_some_and(|transcript| transcript.forget(question))
@@ -76,9 +77,9 @@ impl Inner {
 
 /// An open question that the answer of another one covers.
 pub struct Covered {
-    /// Where it was asked.
+    /// The output buffer of the run that asked.
     pub output: Arc<RunOutputBuffer>,
-    /// The run that asks.
+    /// The run that asked.
     pub run: RunId,
     /// The question.
     pub question: QuestionId,
@@ -99,7 +100,7 @@ pub struct Sealed {
 }
 
 impl Sealed {
-    /// Adds the closing words of an epilogue behind everything that was said.
+    /// Adds the closing words of an epilogue after all other output.
     pub fn add(&mut self, part: Part, now: UnixMillis) -> Result<(), OutputRefused> {
         match part.as_text() {
             Some(text) => self.transcript.text(text, now, &mut self.pending),
@@ -107,7 +108,7 @@ impl Sealed {
         }
     }
 
-    /// The parts of the message that is open.
+    /// Returns the parts of the open message.
     #[must_use]
     pub fn open_parts(&self) -> &[Part] {
         self.transcript.open_parts()
@@ -143,8 +144,8 @@ impl RunOutputBuffer {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends text. The text is taken once this returns. A caller waits for [room](Self::room)
-    /// before it appends more.
+    /// Appends text. The text is accepted once this returns. Callers wait for [room](Self::room)
+    /// before they append more.
     pub fn text(self: &Arc<Self>, delta: &str) -> Result<(), OutputError> {
         self.take(|t, now, log| t.text(delta, now, log))
     }
@@ -154,7 +155,7 @@ impl RunOutputBuffer {
         self.take(|t, now, log| t.reasoning(delta, now, log))
     }
 
-    /// Adds a whole part, with the bytes that it names.
+    /// Adds a whole part, with the bytes that it refers to.
     pub fn part(
         self: &Arc<Self>,
         part: Part,
@@ -169,7 +170,7 @@ impl RunOutputBuffer {
         })
     }
 
-    /// Records a tool's result, with the bytes that it names.
+    /// Records a tool's result, with the bytes that it refers to.
     pub fn result(
         self: &Arc<Self>,
         result: ToolResult,
@@ -183,7 +184,7 @@ impl RunOutputBuffer {
         })
     }
 
-    /// Counts the tokens of one model call.
+    /// Adds the tokens of one model call.
     pub fn usage(self: &Arc<Self>, usage: Usage) -> Result<(), OutputError> {
         self.take(|t, _, log| {
             t.usage(usage, log);
@@ -191,7 +192,7 @@ impl RunOutputBuffer {
         })
     }
 
-    /// Notes that a request to a model failed for a cause, and is sent again after a wait.
+    /// Records that a request to a model failed, and is sent again after a wait.
     pub fn retrying(
         self: &Arc<Self>,
         model: String,
@@ -210,30 +211,31 @@ impl RunOutputBuffer {
         })
     }
 
-    /// Notes a tool call that the host is asked to carry out.
+    /// Records a tool call that the host will carry out.
     pub fn call(self: &Arc<Self>, call: &ToolCall) -> Result<(), OutputError> {
         self.take(|t, now, log| t.call(call, now, log))
     }
 
-    /// Notes that the host begins to carry a tool call out.
+    /// Records that the host begins to carry out a tool call.
     pub fn start(self: &Arc<Self>, call: &str) -> Result<(), OutputError> {
         self.take(|t, _, log| t.start(call, log))
     }
 
-    /// Asks the users a question. They see it once it is committed.
+    /// Asks the users a question. Users see it once it is committed.
     pub fn ask(self: &Arc<Self>, question: Question) -> Result<Submission, OutputError> {
         self.hand(|t, _, log| t.ask(question, log))
     }
 
-    /// Takes back a question whose answer the run no longer waits for.
+    /// Takes back a question whose answer the run no longer needs.
     pub fn dismiss(self: &Arc<Self>, question: QuestionId) -> Result<(), OutputError> {
         self.take(|t, _, log| t.dismiss(question, log))
     }
 
-    /// Notes the answer of an open question, what it grants, and that this answers other open
-    /// questions, be it of other runs: all in one transaction. Returns which of those it answers.
+    /// Records the answer of an open question, its grant, and which other open questions, also
+    /// those of other runs, it covers: all in one transaction. Returns the covered questions.
     ///
-    /// One call at a time, since it locks the output of every run that asked.
+    /// Callers make only one such call at a time, since it locks the output of every run that
+    /// asked.
     pub fn answer(
         self: &Arc<Self>,
         question: QuestionId,
@@ -242,7 +244,7 @@ impl RunOutputBuffer {
         covered: &[Covered],
     ) -> Result<(Vec<QuestionId>, Submission), OutputError> {
         let grant = granted.as_ref().map(|granted| granted.id);
-        // Held until everything is handed over, so that the end of a run that asked comes later.
+        // Held until everything is submitted, so that the end of a run that asked is written later.
         let mut others: Vec<(&Arc<Self>, MutexGuard<'_, Inner>)> = Vec::new();
         for Covered { output, .. } in covered {
             let known = others.iter().any(|(other, _)| Arc::ptr_eq(other, output));
@@ -278,13 +280,13 @@ impl RunOutputBuffer {
     }
 
     /// Ends the step if all of its calls have their results, so that it becomes part of the
-    /// history, and returns the messages that are still open.
+    /// history. Returns the messages that are still open.
     pub fn so_far(self: &Arc<Self>) -> Result<Vec<Message>, OutputError> {
         let over = match &self.lock().transcript {
             Some(transcript) => transcript.step_is_over(),
             None => return Err(OutputError::Sealed),
         };
-        // Only what makes entries is taken: they are what frees the room again.
+        // Only an append that makes entries is accepted: a flush of these frees the space again.
         if over {
             self.take(|t, now, log| {
                 t.end_step_if_over(now, log);
@@ -297,10 +299,10 @@ impl RunOutputBuffer {
         }
     }
 
-    /// Waits until everything that was taken so far is on disk.
+    /// Waits until everything that was accepted so far is on disk.
     ///
     /// # Errors
-    /// When the store rejected it, or cannot write any more in this process.
+    /// If the store rejected it, or cannot write any more in this process.
     pub async fn committed(self: &Arc<Self>) -> Result<(), StoreError> {
         let (answer, committed) = tokio::sync::oneshot::channel();
         self.when_committed(move |outcome| {
@@ -310,9 +312,9 @@ impl RunOutputBuffer {
         committed.await.map_err(gone)?
     }
 
-    /// Calls `then` once everything that was taken so far is on disk, or cannot get there: at once
-    /// if that is known already, otherwise on the writer's thread. `then` is called even if the
-    /// caller is gone by then, and must not block.
+    /// Calls `then` once everything that was accepted so far is on disk, or cannot be written: at
+    /// once if this is already known, otherwise on the writer's thread. `then` is called even if
+    /// the caller has been dropped, and must not block.
     pub fn when_committed(
         self: &Arc<Self>,
         then: impl FnOnce(Result<(), StoreError>) + Send + 'static,
@@ -321,15 +323,15 @@ impl RunOutputBuffer {
         self.durable.when(taken, Box::new(then));
     }
 
-    /// Names the model that writes from here on.
+    /// Sets the name of the model that writes from now on.
     pub fn set_model(&self, model: String, provider: String) {
         if let Some(transcript) = &mut self.lock().transcript {
             transcript.set_model(model, provider);
         }
     }
 
-    /// Counts bytes that the host writes for the run beside its output, and the entries that
-    /// they come in, before it writes them; none at all asks whether the run may say more.
+    /// Counts bytes that the host writes for the run in addition to its output, and their entries,
+    /// before it writes them. With 0 of both, checks whether the run may write more.
     pub fn spend(self: &Arc<Self>, bytes: usize, entries: usize) -> Result<(), OutputError> {
         self.take(|t, _, _| {
             t.spend(bytes)?;
@@ -378,7 +380,7 @@ impl RunOutputBuffer {
         transcript.made_entries(pending.len() - had);
         appended?;
         if pending.is_empty() {
-            // Output without an entry needs no flush, and takes no room in the backlog.
+            // An append without an entry needs no flush, and does not count in the backlog.
             return Ok(Submission::none());
         }
 
@@ -403,7 +405,7 @@ impl RunOutputBuffer {
             .push(Job::new(flush, Flush::new(Arc::clone(self)))))
     }
 
-    /// How much more the run may say; nothing once it is sealed.
+    /// Returns how much more the run may write; nothing once it is sealed.
     #[must_use]
     pub fn left(&self) -> OutputBounds {
         let inner = self.lock();
@@ -451,7 +453,7 @@ impl RunOutputBuffer {
     }
 }
 
-/// Bytes of an entry that the transcript does not count as said.
+/// Returns the bytes of an entry that the transcript does not count as output.
 fn bytes_beside(entry: &Entry) -> usize {
     match entry {
         Entry::Blob(_, bytes) => bytes.len(),

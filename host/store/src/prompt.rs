@@ -13,16 +13,16 @@ use std::time::Duration;
 /// A prompt to a session, as it is stored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PromptRecord {
-    /// What began the run. One that [brings a message](Origin::brings_message) makes one of the
-    /// user's.
+    /// What began the run. If it [brings a message](Origin::brings_message), the parts become a
+    /// message of the user.
     pub origin: Origin,
-    /// What is asked.
+    /// The content of the prompt.
     pub parts: Vec<Part>,
     /// The agent's configuration for this run, as JSON text.
     pub config: String,
-    /// How long the run may take once it is running.
+    /// The longest time that the run may take after its start.
     pub deadline: Option<Duration>,
-    /// What the runs before it used, of one that a wake began without a person in between.
+    /// The usage of the preceding runs, if a wake began this run without a person in between.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub carried: Option<CarriedUsage>,
     /// Names and values for the embedder's providers; agents do not see them. Runs that continue
@@ -32,12 +32,12 @@ pub struct PromptRecord {
 }
 
 impl PromptRecord {
-    /// Whether a person asked it: what a wake carries over begins anew behind one.
+    /// Whether a person sent it: the usage that wakes carry over is then reset.
     pub(super) fn is_of_person(&self) -> bool {
         matches!(self.origin, Origin::User | Origin::Answer | Origin::Resume)
     }
 
-    /// What owns the messages that a fork copies.
+    /// Creates the prompt of the run that owns the messages which a fork copies.
     pub(super) fn of_fork() -> Self {
         Self {
             origin: Origin::Fork,
@@ -49,7 +49,8 @@ impl PromptRecord {
         }
     }
 
-    /// What goes on with a run that ended waiting with this prompt, once its time has come.
+    /// Creates the prompt of the run that continues a waiting run with this prompt, once its time
+    /// has come.
     pub(super) fn woken(self, carried: Option<CarriedUsage>) -> Self {
         Self {
             origin: Origin::Wake,
@@ -59,7 +60,7 @@ impl PromptRecord {
         }
     }
 
-    /// Stands for the prompt of a run that cannot be read.
+    /// Creates the prompt that replaces one that cannot be read.
     pub(super) fn unreadable() -> Self {
         Self {
             origin: Origin::Other(String::new()),
@@ -68,8 +69,8 @@ impl PromptRecord {
     }
 }
 
-/// An idempotency key, with the digest of all that was asked under it. Unique per session,
-/// whatever kind of request it came with.
+/// An idempotency key, with the digest of the request's content. It is unique in a session, across
+/// all kinds of requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     pub(super) word: String,
@@ -77,22 +78,22 @@ pub struct Key {
 }
 
 impl Key {
-    /// Of a prompt.
+    /// Creates the key of a prompt.
     pub fn of_prompt(word: String, prompt: &PromptRecord) -> Result<Self, StoreError> {
         Self::of(word, prompt)
     }
 
-    /// Of going on with a run that is held or ended early.
+    /// Creates the key of a request to resume a run that is held or ended early.
     pub fn of_resume(word: String, run: RunId) -> Result<Self, StoreError> {
         Self::of(word, &("resume", run))
     }
 
-    /// Of a fork through a message.
+    /// Creates the key of a fork through a message.
     pub fn of_fork(word: String, through: MessageId) -> Result<Self, StoreError> {
         Self::of(word, &("fork", through))
     }
 
-    /// Of an answer to a question.
+    /// Creates the key of an answer to a question.
     pub fn of_answer(
         word: String,
         question: QuestionId,
@@ -107,7 +108,7 @@ impl Key {
     }
 }
 
-/// What a run that a time begins takes over from those before it.
+/// Returns the usage that a run which a time begins takes over from the runs before it.
 pub(super) fn one_more_wake(before: CarriedUsage) -> CarriedUsage {
     before.plus(CarriedUsage {
         wakes: 1,
@@ -115,7 +116,7 @@ pub(super) fn one_more_wake(before: CarriedUsage) -> CarriedUsage {
     })
 }
 
-/// Counts bytes instead of keeping them.
+/// A writer that only counts bytes.
 struct Count(usize);
 
 impl Write for Count {
@@ -129,10 +130,10 @@ impl Write for Count {
     }
 }
 
-/// Bytes that parts have as they are kept.
+/// Returns the number of bytes that parts have in the store.
 #[must_use]
 pub fn kept_bytes(parts: &[Part]) -> usize {
     let mut count = Count(0);
-    // Neither a part nor the count can fail.
+    // Neither the parts nor the count can fail.
     serde_json::to_writer(&mut count, parts).map_or(usize::MAX, |()| count.0)
 }

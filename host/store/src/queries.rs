@@ -21,9 +21,9 @@ macro_rules! queries {
         $(#[$doc:meta])*
         $visible:vis fn $name:ident($($argument:ident: $type:ty),*) -> $result:ty;
     )*) => {
-        /// Reads of one moment or of a few; each a bounded page.
+        /// Reads of one moment or of a few moments. Each returns a bounded page.
         pub trait Queries {
-            /// Sorts what a read failed with, and notes what cannot be read.
+            /// Classifies the error of a read, and records what cannot be read.
             fn failed(&self, error: StoreError) -> StoreError {
                 error
             }
@@ -32,7 +32,7 @@ macro_rules! queries {
                 $(#[$doc])*
                 ///
                 /// # Errors
-                /// When it cannot be read, or a [`Refusal`](super::Refusal).
+                /// If the store cannot be read, or a [`Refusal`](super::Refusal).
                 fn $name(&self, $($argument: $type),*) -> Result<$result, StoreError>;
             )*
         }
@@ -52,17 +52,17 @@ macro_rules! queries {
 }
 
 queries! {
-    /// The workspaces in which a question is open.
+    /// Returns the workspaces in which a question is open.
     pub fn asking_workspaces() -> Vec<WorkspaceId>;
 
-    /// Where a run's events begin.
+    /// Returns the number before a run's first event.
     pub fn before_run(run: RunId) -> Seq;
 
-    /// The bytes of a data part that this session names.
+    /// Returns the bytes of a data part that this session refers to.
     pub fn blob(session: SessionId, id: BlobId) -> Option<Vec<u8>>;
 
-    /// A page of the new events of a workspace, or of all. Changes that do not fit are returned
-    /// too, so that the caller asks for them next.
+    /// Returns a page of the new events of a workspace, or of all. Changes that do not fit are
+    /// returned too, so that the caller can pass them to the next call.
     pub fn changes(
         workspace: Option<WorkspaceId>,
         changes: ChangeSet,
@@ -72,126 +72,127 @@ queries! {
     /// Refuses a number that is before the beginning of a session's log or beyond its end.
     pub fn check(session: SessionId, after: Seq) -> ();
 
-    /// The same for a position of a workspace, or of all.
+    /// As [`Queries::check`], for a position of a workspace, or of all.
     pub fn check_position(workspace: Option<WorkspaceId>, after: Position) -> ();
 
-    /// The messages that a model shall see: the summary, if there is one, and what came after
-    /// it or after the message `after`; of a very long conversation, the latest whole turns.
+    /// Returns the messages for a request to a model: the summary, if there is one, and the
+    /// messages after it or after the message `after`. Of a very long conversation, only the latest
+    /// whole turns.
     pub fn context(session: SessionId, after: Option<MessageId>) -> Vec<Message>;
 
-    /// A page of the sessions whose waiting time is over, after a place, in the order of their
-    /// times. Empty after the last.
+    /// Returns a page of the sessions whose waiting time is over, in the order of these times.
+    /// Empty after the last one.
     pub fn due(now: UnixMillis, after: Option<DueCursor>) -> DuePage;
 
-    /// A page of a session's log.
+    /// Returns a page of a session's log.
     pub fn events(session: SessionId, after: Seq) -> Vec<Event>;
 
-    /// Some sessions whose logs may be folded, after a place.
+    /// Returns a page of the sessions whose logs may be folded.
     pub(super) fn fold_page(after: Option<i64>) -> FoldPage;
 
-    /// Looks at one more page of a session's log for what may be folded of it: what belongs to
-    /// runs that ended before a time. Returns whether there is more to look at.
+    /// Reads one more page of a session's log to find the events that may be folded: those of runs
+    /// that ended before a time. Returns whether there are more pages.
     pub(super) fn fold_scan(session: SessionId, before: UnixMillis, scan: FoldScan) -> (FoldScan, bool);
 
-    /// A session whose events can be read, even if it was deleted.
+    /// Returns a session whose events can be read, even if it was deleted.
     pub fn followed(session: SessionId) -> Followed;
 
     /// As [`Queries::followed`], by one of the session's runs.
     pub fn followed_run(run: RunId) -> Followed;
 
-    /// A grant and the workspace in which it stands.
+    /// Returns a grant, and the workspace in which it applies.
     pub fn grant(id: GrantId) -> Option<(WorkspaceId, Granted)>;
 
-    /// The rules that answers granted to an agent for a session: there, and in its workspace.
+    /// Returns the rules that answers granted to an agent for a session or for its workspace.
     pub fn granted(session: SessionId, agent: AgentId) -> Vec<String>;
 
-    /// Every grant of a workspace, the oldest first.
+    /// Returns every grant of a workspace, the oldest first.
     pub fn grants(workspace: WorkspaceId) -> Vec<Granted>;
 
-    /// Whether anything waits that [`TakeWaitsBack`](super::TakeWaitsBack) would take back.
+    /// Whether any wait exists that [`TakeWaitsBack`](super::TakeWaitsBack) would take back.
     pub(super) fn has_waits(waits: super::Waits) -> bool;
 
-    /// Held runs, in the order of acceptance.
+    /// Returns held runs, in the order of acceptance.
     pub fn held(scope: HeldScope) -> Vec<RunAt>;
 
-    /// The last messages before `before`, in time order.
+    /// Returns the last messages before `before`, in time order.
     pub fn history(session: SessionId, before: Option<MessageId>, limit: u32) -> Vec<Message>;
 
-    /// The agents that are kept, by name: each with its digest and its bytes.
+    /// Returns the stored agents by name, each with its digest and its bytes.
     pub fn kept_agents() -> Vec<(AgentId, String, Vec<u8>)>;
 
-    /// The run that an idempotency key of a session stands for already, if there is one;
-    /// [`Refusal::KeyConflict`](super::Refusal::KeyConflict) if it came with another request.
+    /// Returns the run that an idempotency key of a session already stands for, if any;
+    /// [`Refusal::KeyConflict`](super::Refusal::KeyConflict) if it was used for another request.
     pub fn known(session: SessionId, key: Key) -> Option<RunId>;
 
-    /// One workspace that is known.
+    /// Returns one known workspace.
     pub fn known_workspace(id: WorkspaceId) -> WorkspaceRow;
 
-    /// A page of sessions, the newest first.
+    /// Returns a page of sessions, the newest first.
     pub fn list(page: SessionsPage) -> Vec<Listed<SessionRow>>;
 
-    /// A page of a session's runs, in the order of acceptance.
+    /// Returns a page of a session's runs, in the order of acceptance.
     pub fn list_runs(
         session: SessionId,
         limit: u32,
         after: Option<String>
     ) -> Vec<Listed<RunSummaryRow>>;
 
-    /// The workspace and the agent of a session, unless it is being deleted.
+    /// Returns the workspace and the agent of a session, unless it is being deleted.
     pub fn locate(id: SessionId) -> SessionAt;
 
-    /// The last messages of a session before `before` as people read them, those included that
-    /// were taken back before they had a place in the history.
+    /// Returns the last messages of a session before `before` for people. This includes messages
+    /// that were taken back before they had a place in the history.
     pub fn messages(session: SessionId, before: Option<MessageId>, limit: u32) -> Vec<Message>;
 
-    /// The earliest time after `after` that a session waits for.
+    /// Returns the earliest time after `after` that a session waits for.
     pub fn next_due(after: UnixMillis) -> Option<UnixMillis>;
 
-    /// The questions without an answer, the oldest first.
+    /// Returns the questions without an answer, the oldest first.
     pub fn open_questions(of: OpenQuestions) -> Vec<Question>;
 
-    /// A page of the log of a workspace, or of all, after a position. Only the first one is
-    /// after a position that a client names, and may be beyond the log's end.
+    /// Returns a page of the log of a workspace, or of all, after a position. `first` says that a
+    /// client named the position, which can then be beyond the log's end.
     pub fn positions(workspace: Option<WorkspaceId>, after: Position, first: bool) -> Positions;
 
-    /// A question, however it stands.
+    /// Returns a question, whatever its state.
     pub fn question(id: QuestionId) -> Option<QuestionAt>;
 
-    /// The prompts of a session that are queued or held, in the order of acceptance.
+    /// Returns the prompts of a session that are queued or held, in the order of acceptance.
     pub fn queued(session: SessionId) -> Vec<QueuedRow>;
 
-    /// The stored end of a run, if it has one.
+    /// Returns the stored receipt of a run, if it has ended.
     pub fn receipt(run: RunId) -> Option<Receipt>;
 
-    /// All events of a run that has ended and whose logged events were folded away, made again
+    /// Returns all events of a run that has ended and whose logged events were folded away, rebuilt
     /// from its messages and its receipt.
     pub fn retold(run: RunId) -> Vec<Event>;
 
-    /// One run, whatever its state.
+    /// Returns one run, whatever its state.
     pub fn run(id: RunId) -> RunAt;
 
-    /// The runs of a session with their messages.
+    /// Returns the runs of a session with their messages.
     pub fn runs(session: SessionId) -> Vec<RunRow>;
 
-    /// One session, unless it is being deleted.
+    /// Returns one session, unless it is being deleted.
     pub fn session(id: SessionId) -> SessionRow;
 
-    /// The sessions that changed last, newest first.
+    /// Returns the sessions that changed last, newest first.
     pub fn sessions(workspace: Option<WorkspaceId>, limit: u32) -> Vec<SessionRow>;
 
-    /// The sessions of a workspace, those included whose deletion is not done.
+    /// Returns the sessions of a workspace, including those whose deletion is not finished.
     pub fn sessions_of(workspace: WorkspaceId) -> Vec<SessionId>;
 
-    /// Reads a value that an agent keeps.
+    /// Returns a value that an agent stored.
     pub fn state(owner: StateOwner, scope: StateScope, key: String) -> Option<Vec<u8>>;
 
-    /// The keys of an agent's values that begin with a prefix, in order.
+    /// Returns the keys of an agent's values that begin with a prefix, in order.
     pub fn state_keys(owner: StateOwner, scope: StateScope, prefix: String) -> Vec<String>;
 
-    /// The key of a workspace as it is stored.
+    /// Returns the key of a workspace as it is stored.
     pub fn workspace_key(workspace: WorkspaceId) -> String;
 
-    /// A page of workspaces, in the order in which they were first opened.
+    /// Returns a page of workspaces, in the order in which they were first opened.
     pub fn workspaces(limit: u32, after: Option<String>) -> Vec<Listed<WorkspaceRow>>;
 }
 

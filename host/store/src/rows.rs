@@ -1,5 +1,5 @@
-//! The results of reads, as plain data that every backend returns: sessions, runs, prompts that
-//! wait, questions, pages of logs.
+//! The results of reads, as plain data that every backend returns: sessions, runs, waiting prompts,
+//! questions, pages of logs.
 
 use super::Damage;
 use super::prompt::PromptRecord;
@@ -10,85 +10,86 @@ use lastword_types::run::{Origin, Receipt, RunState};
 use lastword_types::session::{Message, Question, QuestionState, SessionRecord};
 use std::collections::HashSet;
 
-/// Rows of the longest page of a list; one more may be asked for, to know whether it is the
-/// last.
+/// The largest number of rows in a page of a list. A reader may ask for one more, to find out
+/// whether the page is the last one.
 pub const PAGE_ROWS: u32 = 200;
-/// Messages of the largest page of history.
+/// The largest number of messages in a page of history.
 pub const PAGE_MESSAGES: u32 = 256;
-/// Events of the largest page.
+/// The largest number of events in a page.
 pub const PAGE_EVENTS: usize = 256;
-/// Events that one read by position looks at, of whatever workspace.
+/// The largest number of events that one read by position looks at, whatever their workspace.
 pub(super) const SCANNED: usize = 4096;
-/// Sessions whose logs may be folded, and events of one of them, that one read looks at.
+/// The largest number of sessions whose logs may be folded, and of events of one session, that one
+/// read looks at.
 pub(super) const FOLD_SESSIONS: usize = 100;
 pub(super) const FOLD_EVENTS: usize = 4000;
-/// Sessions that are due, and waits that are taken back, in one page.
+/// The largest number of due sessions, and of waits that are taken back, in one page.
 pub(super) const DUE_MAX: usize = 100;
-/// The most open questions that are listed.
+/// The largest number of open questions that are listed.
 pub(super) const QUESTIONS_MAX: usize = 1000;
-/// The most grants that are listed, and that count, for one agent in one workspace.
+/// The largest number of grants that are listed, and that apply, for one agent in one workspace.
 pub(super) const GRANTS_MAX: usize = 10_000;
 
-/// A session, and its workspace's key.
+/// A session, with its workspace's key.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SessionRow {
     /// The session.
     pub record: SessionRecord,
     /// The key of its workspace.
     pub workspace_key: String,
-    /// Where it stands in lists.
+    /// Its place in lists.
     pub(super) place: i64,
 }
 
 impl SessionRow {
-    /// Where a list goes on after this session.
+    /// Returns the cursor with which a list continues after this session.
     #[must_use]
     pub fn cursor(&self) -> String {
         cursor(self.place)
     }
 }
 
-/// The workspace and the agent of a session, without the figures that have to be counted.
+/// The workspace and the agent of a session, without the counts, which cost a read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionAt {
     /// The session.
     pub id: SessionId,
-    /// Where it belongs.
+    /// The workspace that it belongs to.
     pub workspace: WorkspaceId,
-    /// Whom it talks to.
+    /// The agent that it talks to.
     pub agent: AgentId,
 }
 
-/// Which sessions are listed, and from where on.
+/// Which sessions are listed, and from which one on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionsPage {
-    /// Those of one workspace.
+    /// Only the sessions of this workspace, if set.
     pub workspace: Option<WorkspaceId>,
-    /// Those that one session began.
+    /// Only the sessions that this session began, if set.
     pub parent: Option<SessionId>,
-    /// How many at the most; [`PAGE_ROWS`] at the very most.
+    /// The largest number of rows; at most [`PAGE_ROWS`].
     pub limit: u32,
-    /// The cursor of the last row of the page before.
+    /// The cursor of the last row of the previous page.
     pub after: Option<String>,
 }
 
-/// A workspace that is known, open or not.
+/// A known workspace, open or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkspaceRow {
     /// Its id.
     pub id: WorkspaceId,
     /// The key under which it is stored.
     pub key: String,
-    /// When it was first opened.
+    /// Unix time in milliseconds when it was first opened.
     pub created_ms: UnixMillis,
-    /// How many sessions it has.
+    /// The number of its sessions.
     pub sessions: u64,
-    /// Where it stands in lists.
+    /// Its place in lists.
     pub(super) place: i64,
 }
 
 impl WorkspaceRow {
-    /// Where a list goes on after this workspace.
+    /// Returns the cursor with which a list continues after this workspace.
     #[must_use]
     pub fn cursor(&self) -> String {
         cursor(self.place)
@@ -101,17 +102,17 @@ impl WorkspaceRow {
 pub struct RunRow {
     /// Its id.
     pub id: RunId,
-    /// Where it stands. `Running` without an owner awaits recovery.
+    /// Its state. If no host owns the directory, `Running` means that it awaits recovery.
     pub state: RunState,
-    /// When its agent was called, once it has been.
+    /// Unix time in milliseconds when its agent was called, if it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_ms: Option<UnixMillis>,
-    /// When it ended, once it has.
+    /// Unix time in milliseconds when it ended, if it has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_ms: Option<UnixMillis>,
-    /// Its end, if it has one.
+    /// Its receipt, if it has ended.
     pub receipt: Option<Receipt>,
-    /// Its messages: those with a place first, in order.
+    /// Its messages in order: first those with a place in the history, then the others.
     pub messages: Vec<Message>,
 }
 
@@ -121,27 +122,27 @@ pub struct RunRow {
 pub struct RunSummary {
     /// Its id.
     pub id: RunId,
-    /// Where it stands.
+    /// Its state.
     pub state: RunState,
     /// What began it: `user`, `resume`, `fork`, …
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub origin: Origin,
     /// The lower-case hex SHA-256 of the agent's component.
     pub digest: String,
-    /// When it was accepted.
+    /// Unix time in milliseconds when it was accepted.
     pub accepted_ms: UnixMillis,
-    /// When its agent was called, once it has been.
+    /// Unix time in milliseconds when its agent was called, if it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_ms: Option<UnixMillis>,
-    /// When it ended, once it has.
+    /// Unix time in milliseconds when it ended, if it has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_ms: Option<UnixMillis>,
-    /// How it ended, once it has.
+    /// How it ended, if it has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receipt: Option<Receipt>,
 }
 
-/// A run and where it stands in the list.
+/// A run, with its place in the list.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunSummaryRow {
     /// The run.
@@ -150,7 +151,7 @@ pub struct RunSummaryRow {
 }
 
 impl RunSummaryRow {
-    /// Where the list goes on after this run.
+    /// Returns the cursor with which the list continues after this run.
     #[must_use]
     pub fn cursor(&self) -> String {
         cursor(self.place)
@@ -164,32 +165,32 @@ pub struct RunAt {
     pub id: RunId,
     /// Its session.
     pub session: SessionId,
-    /// Whom the session talks to.
+    /// The agent that the session talks to.
     pub agent: AgentId,
-    /// Where it belongs.
+    /// The workspace that it belongs to.
     pub workspace: WorkspaceId,
-    /// Where it stands.
+    /// Its state.
     pub state: RunState,
-    /// What was asked.
+    /// Its prompt.
     pub prompt: PromptRecord,
 }
 
-/// A prompt that waits.
+/// A waiting prompt.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QueuedRow {
     /// Its run's id.
     pub id: RunId,
     /// `Queued` or `Held`.
     pub state: RunState,
-    /// What is asked.
+    /// The prompt.
     pub prompt: PromptRecord,
     /// The caller's idempotency key.
     pub key: Option<String>,
-    /// When it was accepted.
+    /// Unix time in milliseconds when it was accepted.
     pub accepted_ms: UnixMillis,
 }
 
-/// Which held runs are asked for.
+/// Which held runs a caller asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeldScope {
     /// Those of all workspaces.
@@ -215,7 +216,7 @@ pub struct Followed {
 /// A page of events in the order of their positions.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Positions {
-    /// In order.
+    /// The events, in order.
     pub events: Vec<Event>,
     /// The position up to which the log was read.
     pub through: Position,
@@ -223,27 +224,27 @@ pub struct Positions {
     pub head: bool,
 }
 
-/// Which open questions are asked for.
+/// Which open questions a caller asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OpenQuestions {
     /// Those of all workspaces.
     All,
     /// Those of some workspaces.
     Workspaces(Vec<WorkspaceId>),
-    /// Those of a session, and of those that it is the parent of, at any depth.
+    /// Those of a session and of its descendants.
     Session(SessionId),
 }
 
 /// A question as it is stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QuestionAt {
-    /// What is asked.
+    /// The question.
     pub question: Question,
     /// Whether it is answered.
     pub state: QuestionState,
     /// The workspace that it is asked in.
     pub workspace: WorkspaceId,
-    /// Whether the run that asks is over: its answer queues another.
+    /// Whether the run that asked has ended, so that the answer queues another run.
     pub waits: bool,
 }
 
@@ -252,45 +253,47 @@ pub struct QuestionAt {
 pub struct Due {
     /// The run that ended waiting.
     pub run: RunId,
-    /// The session to go on with.
+    /// The session that continues.
     pub session: SessionId,
-    /// What goes on with it: with the configuration of that run, and what it takes over.
+    /// The prompt of the run that continues it: with the configuration of the waiting run, and the
+    /// usage that it takes over.
     pub prompt: PromptRecord,
 }
 
 /// A page of sessions whose waiting time is over.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DuePage {
-    /// In the order in which they wait.
+    /// The due sessions, in the order of their times.
     pub due: Vec<Due>,
-    /// Where the next page begins; `None` after the last one.
+    /// The cursor of the next page; `None` after the last one.
     pub last: Option<DueCursor>,
 }
 
-/// Where a session stands among those that are due.
+/// The place of a session among those that are due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DueCursor {
     pub(super) due_ms: i64,
     pub(super) run: i64,
 }
 
-/// Some sessions whose logs may be folded, each with the number after which its log begins, and
-/// where the next page begins; `None` after the last one.
+/// A page of sessions whose logs may be folded, each with the number after which its log begins,
+/// and the cursor of the next page; `None` after the last one.
 pub(super) type FoldPage = (Vec<(SessionId, u64)>, Option<i64>);
 
-/// Looks for the end of what may be folded of one session, a page at a time.
+/// The search for the end of the part of a session's log that may be folded, a page at a time.
 #[derive(Clone, Debug)]
 pub struct FoldScan {
     /// The last number that was looked at.
     pub(super) seen: i64,
     /// The last number at which no run was under way.
     pub(super) through: i64,
-    /// Runs that began in what was seen and did not end there, by the backend's own numbers.
+    /// The runs that began in the part that was looked at and did not end there, by the backend's
+    /// own numbers.
     pub(super) open: HashSet<i64>,
 }
 
 impl FoldScan {
-    /// From behind a number, after which a log begins.
+    /// Starts after a number, at which the log begins.
     pub(super) fn from(number: u64) -> Self {
         let number = number as i64;
         Self {
@@ -300,25 +303,25 @@ impl FoldScan {
         }
     }
 
-    /// The last number that may be folded away.
+    /// Returns the last number that may be folded away.
     pub(super) fn through(&self) -> u64 {
         self.through as u64
     }
 }
 
-/// What recovery did.
+/// What recovery did when a store was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Recovered {
-    /// Runs that had begun and got their end now.
+    /// The number of runs that had begun and that recovery ended.
     pub ended: u64,
-    /// Queued runs that are held until they are resumed.
+    /// The number of queued runs that are held until they are resumed.
     pub held: u64,
 }
 
 /// A row of a list, or why it cannot be read.
 pub type Listed<T> = Result<T, Damage>;
 
-/// A cursor into a list that is in the order of its rows' places.
+/// Returns a cursor for a list that is ordered by the rows' places.
 pub(super) fn cursor(place: i64) -> String {
     format!("{place:x}")
 }

@@ -15,9 +15,9 @@ pub(super) struct CommitWatermark {
 
 #[derive(Default)]
 struct Inner {
-    /// Everything up to this number is on disk.
+    /// The number up to which everything is on disk.
     through: u64,
-    /// Why nothing further gets to the disk, if that is so.
+    /// Why nothing more can be written, if that is so.
     failed: Option<StoreError>,
     waiting: Vec<(u64, OnDisk)>,
 }
@@ -27,8 +27,8 @@ impl CommitWatermark {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Calls `then` once everything up to a number is on disk, or cannot get there: at once, if
-    /// that is known already.
+    /// Calls `then` once everything up to a number is on disk, or cannot be written: at once if
+    /// this is already known.
     pub(super) fn when(&self, number: u64, then: OnDisk) {
         let mut inner = self.lock();
         let known = match &inner.failed {
@@ -40,7 +40,8 @@ impl CommitWatermark {
         then(known);
     }
 
-    /// To be called after COMMIT, with the number up to which everything is on disk.
+    /// Moves the watermark. Call it after COMMIT, with the number up to which everything is on
+    /// disk.
     pub(super) fn reached(&self, number: u64) {
         let mut inner = self.lock();
         inner.through = inner.through.max(number);
@@ -55,7 +56,7 @@ impl CommitWatermark {
         }
     }
 
-    /// To be called when nothing further gets to the disk.
+    /// Reports that nothing more can be written.
     pub(super) fn failed(&self, error: &StoreError) {
         let mut inner = self.lock();
         inner.failed.get_or_insert_with(|| error.clone());

@@ -1,22 +1,22 @@
-//! What would help against an error, as a value: a program that embeds lastword offers it in its
-//! own words, the command line as options and commands.
+//! What the user can do about an error, as a value. A program that embeds lastword words it for its
+//! own users; the command line shows options and commands.
 
 use crate::id::{AgentId, RunId, SessionId};
 use crate::permission::Rule;
 
-/// What would help.
+/// What the user can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Hint {
-    /// Grant this to the agent.
+    /// Grant this rule to the agent.
     Grant(Rule),
-    /// Give the host a model.
+    /// Configure a model for the host.
     ConfigureModel,
-    /// Say what the agent shall do.
+    /// Give the agent a prompt.
     Prompt(AgentId),
     /// Load the agent.
     LoadAgent(AgentId),
-    /// Ask in the session with its own agent.
+    /// Prompt the session with its own agent.
     UseAgent {
         /// The session.
         session: SessionId,
@@ -31,25 +31,25 @@ pub enum Hint {
     Cancel(RunId),
     /// Free space on the disk of the data directory.
     FreeDiskSpace,
-    /// Examine what the data directory keeps.
+    /// Check the data directory for damage.
     Examine,
-    /// Have the host keep its data in another directory.
+    /// Let the host keep its data in another directory.
     OtherDataDirectory,
     /// Run an agent on the data directory once.
     RunOnce,
 }
 
-/// What stands before the rule in a denial.
+/// The words before the rule in a denial.
 const WITH_RULE: &str = "grant it with the rule `";
 
-/// The end of a denial, for agents and people: which rule would allow what was denied.
+/// Returns the end of a denial, for agents and people: the rule that would allow the access.
 #[must_use]
 pub fn with_rule(rule: &Rule) -> String {
     format!("{WITH_RULE}{rule}`")
 }
 
-/// Whether a text says which rule would allow what was denied. It is no proof that a host said
-/// it: agents and tools write what they like.
+/// Whether a text contains the rule that would allow a denied access. This does not prove that the
+/// host wrote the text, since agents and tools write any text.
 #[must_use]
 pub fn names_rule(text: &str) -> bool {
     text.contains(WITH_RULE)

@@ -1,12 +1,12 @@
-//! Identities: one newtype for each kind of thing, so that the id of a run is never taken for that
-//! of a session.
+//! Ids: one type for each kind of thing, so that the id of a run cannot be used as that of a
+//! session.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 use uuid::Uuid;
 
-/// A text that is not an id of the kind that was asked for.
+/// A text that is not an id of the expected kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not {kind} id: expected a UUID like 01990b6e-7c1d-7aa0-9f2e-0c5a4d1b7e55")]
 pub struct InvalidId {
@@ -25,19 +25,19 @@ macro_rules! ids {
         pub struct $name(Uuid);
 
         impl $name {
-            /// A new id, later than every earlier one of this process.
+            /// Creates an id that is later than every earlier one of this process.
             #[must_use]
             pub fn generate() -> Self {
                 Self(Uuid::now_v7())
             }
 
-            /// The 16 bytes of the UUID, in network order.
+            /// Returns the 16 bytes of the UUID, in network order.
             #[must_use]
             pub fn as_bytes(&self) -> &[u8; 16] {
                 self.0.as_bytes()
             }
 
-            /// The id with these 16 bytes.
+            /// Creates the id with these 16 bytes.
             #[must_use]
             pub fn from_bytes(bytes: [u8; 16]) -> Self {
                 Self(Uuid::from_bytes(bytes))
@@ -73,7 +73,7 @@ ids! {
     WorkspaceId, "a workspace";
     /// Names a session: one conversation with one agent.
     SessionId, "a session";
-    /// Names a run: one prompt and all that came of it.
+    /// Names a run: one prompt and everything that followed from it.
     RunId, "a run";
     /// Names a message of a session.
     MessageId, "a message";
@@ -81,25 +81,25 @@ ids! {
     QuestionId, "a question";
     /// Names something that was granted for more than one call.
     GrantId, "a grant";
-    /// Names a client, which chooses it: any UUID will do.
+    /// Names a client, which chooses the id: any UUID.
     ClientId, "a client";
 }
 
-/// The name of a loaded component. Sessions, grants and state are keyed by it. The embedder
-/// chooses it, never the component.
+/// The name of a loaded component, chosen by the embedder and never by the component. Sessions,
+/// grants and state are keyed by it.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(transparent)]
 pub struct AgentId(String);
 
-/// Bytes of the longest [`AgentId`].
+/// The largest number of bytes of an [`AgentId`].
 pub const AGENT_ID_BYTES_MAX: usize = 128;
 
 impl AgentId {
-    /// Takes a name of 1 to [`AGENT_ID_BYTES_MAX`] bytes without control characters.
+    /// Creates the id from a name of 1 to [`AGENT_ID_BYTES_MAX`] bytes without control characters.
     ///
     /// # Errors
-    /// [`InvalidAgentId`] for an empty, longer or unprintable name.
+    /// [`InvalidAgentId`] for a name that is empty, too long or contains control characters.
     pub fn new(name: impl Into<String>) -> Result<Self, InvalidAgentId> {
         let name = name.into();
         let fits = (1..=AGENT_ID_BYTES_MAX).contains(&name.len());
@@ -110,7 +110,7 @@ impl AgentId {
         }
     }
 
-    /// The name itself.
+    /// Returns the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,5 +1,5 @@
-//! The vocabulary of lastword: ids, sessions and their messages, events, permissions, what a
-//! workspace is known by, and the states, causes and ends of runs.
+//! The vocabulary of lastword: ids, sessions and their messages, events, permissions, the keys of
+//! workspaces, and the states, causes and ends of runs.
 //!
 //! Plain values: no async, no threads, no database. Embedders find all of it in the crate
 //! `lastword`, which re-exports it.

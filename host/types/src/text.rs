@@ -1,5 +1,5 @@
-//! Text as people see it before they decide on it: characters that do not show, or that reorder
-//! what does, are written as `\u{202e}`, and different texts never look the same. Pure.
+//! Text that is safe to show to people who decide on it. Characters that are invisible or reorder
+//! others are written as `\u{202e}`, and different texts never look the same. Pure.
 //!
 //! | text | function |
 //! |---|---|
@@ -13,9 +13,9 @@ use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 use unicode_general_category::{GeneralCategory, get_general_category};
 
-/// The text in one line, reversibly: each character that does not show is written as `\u{…}`, line
-/// feeds, tabs and blanks at either end among them, and the backslash of a `\u{` that the text
-/// holds itself becomes `\u{5c}`. Nothing is left out.
+/// Returns the text in one line, reversibly. Each invisible character is written as `\u{…}`,
+/// including line feeds, tabs and blanks at either end. If the text itself contains `\u{`, its
+/// backslash becomes `\u{5c}`. Nothing is left out.
 #[must_use]
 pub fn line(text: &str) -> Cow<'_, str> {
     let inner = text.trim_matches(' ');
@@ -27,7 +27,7 @@ pub fn line(text: &str) -> Cow<'_, str> {
     })
 }
 
-/// As [`line()`], but line feeds, tabs and blanks stay as they are.
+/// As [`line()`], but keeps line feeds, tabs and blanks.
 #[must_use]
 pub fn lines(text: &str) -> Cow<'_, str> {
     write(text, |_, c, rest| {
@@ -35,21 +35,21 @@ pub fn lines(text: &str) -> Cow<'_, str> {
     })
 }
 
-/// The text with `\u{…}` for each character that does not show, but for line feeds and tabs. What
-/// is escaped already stays as it is, so that this is reversible for such text alone.
+/// Returns the text with `\u{…}` for each invisible character except line feeds and tabs. Existing
+/// escapes are kept, so that this is reversible only for text that is already escaped.
 #[must_use]
 pub fn seen(text: &str) -> Cow<'_, str> {
     escaped(text, |c| is_unseen(c) && !matches!(c, '\n' | '\t'))
 }
 
-/// The text with `\u{…}` for each character of which it is said.
+/// Returns the text with `\u{…}` for each character for which `is_meant` returns true.
 #[must_use]
 pub fn escaped(text: &str, is_meant: impl Fn(char) -> bool) -> Cow<'_, str> {
     write(text, |_, c, _| is_meant(c))
 }
 
-/// A word as a shell takes it: plain, 'quoted', or `$'with \U0000202e'` where not all of it shows.
-/// Different words are never written the same.
+/// Returns a word quoted for a shell: plain, 'quoted', or `$'with \U0000202e'` if it contains
+/// invisible characters. Different words never have the same form.
 #[must_use]
 pub fn shell(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "_@%+=:,./-".contains(c);
@@ -67,7 +67,7 @@ pub fn shell(word: &str) -> String {
             '\n' => escaped.push_str("\\n"),
             '\t' => escaped.push_str("\\t"),
             c if is_unseen(c) => {
-                // Writing to a text does not fail.
+                // Writing to a string does not fail.
                 let _written = write!(escaped, "\\U{:08x}", u32::from(c));
             }
             c => escaped.push(c),
@@ -76,10 +76,10 @@ pub fn shell(word: &str) -> String {
     escaped + "'"
 }
 
-/// Whether a character does not show, or reorders those that do: controls, formats, whatever
-/// Unicode lets a display ignore, all spaces but the plain one, letters that are blank, and what
-/// is no character at all. A character that is newer than the Unicode version of
-/// `unicode-general-category` counts as unseen.
+/// Whether a character is invisible, or reorders others: controls, formats, characters that Unicode
+/// allows a display to ignore, all spaces except the plain one, blank letters, and code points that
+/// are not characters. A character that is newer than the Unicode version of
+/// `unicode-general-category` counts as invisible.
 #[must_use]
 pub fn is_unseen(c: char) -> bool {
     use GeneralCategory::{
@@ -96,8 +96,8 @@ pub fn is_unseen(c: char) -> bool {
 }
 
 /// The characters with the property `Default_Ignorable_Code_Point` whose general category does not
-/// say so already: letters that are blank, marks, and variation selectors. Of Unicode 17;
-/// `tests/suite/shown.rs` holds this to the standard's own table.
+/// imply it: blank letters, marks, and variation selectors. From Unicode 17; `tests/suite/shown.rs`
+/// compares this with the table of the standard.
 const IGNORABLE: [RangeInclusive<char>; 8] = [
     '\u{34f}'..='\u{34f}',
     '\u{115f}'..='\u{1160}',
@@ -109,18 +109,18 @@ const IGNORABLE: [RangeInclusive<char>; 8] = [
     '\u{e0000}'..='\u{e0fff}',
 ];
 
-/// Letters and signs that are blank, though no property of Unicode says so.
+/// Letters and signs that are blank without a Unicode property that says so.
 const BRAILLE_BLANK: char = '\u{2800}';
 const NULL_NOTEHEAD: char = '\u{1d159}';
 const KHITAN_FILLER: char = '\u{16fe4}';
 
-/// A backslash that would be taken for the beginning of an escape.
+/// Whether this is a backslash that would begin an escape.
 fn is_escape(c: char, rest: &str) -> bool {
     c == '\\' && rest.starts_with("u{")
 }
 
-/// The text with some of its characters as `\u{…}`: those of which it is said, given where they
-/// stand and what follows.
+/// Returns the text with `\u{…}` for each character for which `is_meant` returns true. It receives
+/// the character's index, the character, and the text after it.
 fn write(text: &str, is_meant: impl Fn(usize, char, &str) -> bool) -> Cow<'_, str> {
     let meant = |at: usize, c: char| is_meant(at, c, &text[at + c.len_utf8()..]);
     let Some((first, _)) = text.char_indices().find(|(at, c)| meant(*at, *c)) else {

@@ -1,9 +1,9 @@
-//! Enums that are one word each where they are stored and sent, and that keep a word of a later
-//! version as it is. `run::Origin` is one; the providers' crate has its own.
+//! Enums that are stored and sent as one word each, and that keep an unknown word of a later
+//! version unchanged. `run::Origin` is one; the providers' crate has others.
 
-/// Defines such an enum: its variants with their words, and [`Other`] for every other word. It
-/// gets `as_str`, `Display`, `FromStr` that never fails, conversions from and into texts, a
-/// comparison with them, and serde as one word.
+/// Defines such an enum: its variants with their words, and [`Other`] for every other word. It has
+/// `as_str`, `Display`, a `FromStr` that never fails, conversions from and into texts, comparison
+/// with texts, and serde as one word.
 ///
 /// [`Other`]: crate::run::Origin::Other
 #[doc(hidden)]
@@ -30,7 +30,7 @@ macro_rules! open_words {
             /// Every word that this version knows, in the order of the variants.
             pub const WORDS: &'static [&'static str] = &[$($word),+];
 
-            /// The word that is stored and shown.
+            /// Returns the word that is stored and shown.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 match self {
@@ -73,7 +73,7 @@ macro_rules! open_words {
             }
         }
 
-        /// Never fails: see the variant for every other word.
+        /// Never fails: an unknown word becomes the variant for other words.
         impl ::std::str::FromStr for $name {
             type Err = ::std::convert::Infallible;
 

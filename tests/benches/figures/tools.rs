@@ -68,7 +68,7 @@ async fn reading(fixture: &Fixture) {
     }
 }
 
-/// The median time of the same done natively, by somebody who thinks before as well.
+/// The median time of a native read, with the same pause before each.
 fn natively_read(path: &Path) -> Duration {
     let mut taken = Vec::new();
     for _ in 0..PACED {

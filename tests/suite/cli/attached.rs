@@ -1,5 +1,6 @@
-//! Commands that go to whoever owns the data directory: a run that is shown from afar, one that is
-//! stopped from another terminal, and what is said when there is no way.
+//! Commands that are sent to the process that owns the data directory: a run that is shown by
+//! another process, one that is stopped from another terminal, and the message if there is no way
+//! to reach the owner.
 
 use super::served::Served;
 use super::{Shell, probe};

@@ -1,5 +1,6 @@
-//! Files that go with a prompt: to a host of the command's own, to whoever owns the data directory,
-//! and to a server by its address; and what is said of those that cannot.
+//! Files that are attached to a prompt: for the command's own host, for the process that owns the
+//! data directory, and for a server at an address; and the messages about files that cannot be
+//! attached.
 
 use super::served::Served;
 use super::{Shell, probe};

@@ -227,9 +227,9 @@ fn settings_that_are_broken() {
     }
 }
 
-/// A limit on the size of files stands in for a full disk: writes fail with an error, and a
-/// signal that kills whoever does not handle it. Whatever the size, the host ends by itself, says
-/// what is wrong, and leaves a database that the next start can use.
+/// A limit on the size of files replaces a full disk: writes fail with an error and with a signal
+/// that kills processes that do not handle it. At any size, the host ends by itself, says what is
+/// wrong, and leaves a database that the next start can use.
 #[test]
 fn a_full_disk() {
     for blocks in [1, 64, 224, 288] {

@@ -1,5 +1,5 @@
-//! What can be done with what was asked and said before: the queue, going on, and a session as a
-//! thing that is kept; with a server, and without anybody who owns the data directory.
+//! Commands on earlier prompts and answers: the queue, resuming, and stored sessions; with a
+//! server, and without a process that owns the data directory.
 
 use super::served::Served;
 use super::{Shell, probe};
@@ -61,7 +61,7 @@ fn a_queue_is_listed_and_changed() {
     assert_eq!(violations(&shell.data()), [""; 0]);
 }
 
-/// A session with one prompt that is held, and nobody who owns it.
+/// A session with one held prompt, without a process that owns its data directory.
 fn held() -> Shell {
     let shell = Shell::new();
     let served = Served::start(&shell, &[]);

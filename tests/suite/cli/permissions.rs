@@ -1,5 +1,5 @@
-//! Rules on the command line and in settings: what is denied stays denied, a folder of somebody
-//! else's grants nothing, and a run ends at its budget.
+//! Rules on the command line and in settings: a denial takes precedence, settings in another
+//! person's directory grant nothing, and a run ends at its budget.
 
 use super::served::Served;
 use super::{Shell, agent, probe};

@@ -1,5 +1,6 @@
-//! Questions of agents and their answers, from another terminal: seen, listed, answered once, and
-//! what they grant taken back. Where nobody is there, what would grant it is said.
+//! Questions of agents and their answers from another terminal: shown, listed, answered once, and
+//! their grants revoked. If no person can be asked, the message says which rule would grant the
+//! access.
 
 use super::served::Served;
 use super::{Done, Shell, Started, probe};
@@ -74,7 +75,7 @@ fn an_answer_grants_for_longer_until_it_is_revoked() {
     assert_eq!(answered["grant"]["rule"], "run-agents=probe");
     assert_eq!(run.end().exits(0).out, "from the child");
 
-    // Were it asked, nobody would answer before the deadline.
+    // If it were asked again, no answer would come before the deadline.
     let again = shell.probe(CHILD, &["--ask", "--deadline", "60s"]).exits(0);
     assert_eq!(again.out, "from the child", "it is remembered");
     let listed = shell.lastword(&["grants"]).exits(0).out;

@@ -1,5 +1,5 @@
-//! Spans for a collector: sent where the environment names one, and nowhere else; a collector that
-//! does not answer holds nobody.
+//! Spans for a collector: sent only to the address that the environment names. A collector that
+//! does not respond delays nothing.
 
 use super::Shell;
 use std::io::{BufRead, BufReader, Read, Write};

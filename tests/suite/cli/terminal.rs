@@ -91,7 +91,7 @@ impl Seat {
     /// Reads to the end: what all of it was, and how the command ended.
     fn end(mut self) -> (String, Option<i32>) {
         let mut rest = Vec::new();
-        // A terminal that nobody holds any more ends with an error.
+        // A terminal that no process has open any more ends with an error.
         let _nobody_holds_it = self.terminal.read_to_end(&mut rest);
         self.shown.push_str(&String::from_utf8_lossy(&rest));
         let status = self.child.wait().expect("it ends");

@@ -30,7 +30,8 @@ impl Hostile {
         Self::at("127.0.0.1:0", None).await
     }
 
-    /// At an address of its own; with a certificate, whoever begins so is spoken to over TLS.
+    /// Listens at an address of its own. With a certificate, it uses TLS with clients that begin
+    /// with TLS.
     pub(crate) async fn at(address: &str, secure: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let met = Arc::<AtomicUsize>::default();

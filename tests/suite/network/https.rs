@@ -176,7 +176,7 @@ async fn a_name_is_connected_to_where_it_was_checked() {
     let (target, here) = (server.target(), format!("127.0.0.1:{}", server.port));
     let prompt = format!("http GET https://{target}/");
 
-    // Both addresses may be reached: whoever asked for the name again would come to the trap.
+    // Both addresses may be reached: a client that resolved the name again would reach the trap.
     let asked = names();
     let both = options(&asked, &[target]).root_certificate(root.clone());
     let both = fixture(both, Secrets::none()).await;

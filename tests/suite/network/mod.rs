@@ -161,7 +161,7 @@ async fn nothing_leads_to_the_machine_itself() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_changes_its_mind_changes_nothing() {
     let server = Hostile::serve().await;
-    // A public address that nobody has, while it is checked; then this machine.
+    // A public address without a host while it is checked; then this machine.
     let names = Arc::new(Names {
         first: vec!["3ffe::1".parse().unwrap()],
         asked: AtomicUsize::new(0),

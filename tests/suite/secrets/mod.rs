@@ -1,7 +1,7 @@
-//! Values that nobody may see but those whom they are for: looked for in everything that a
-//! guest is given, in every event, every table, every file, every error and every line that
-//! any library logs, in all their forms. The same search finds values that are no secrets in
-//! each of those places.
+//! Secret values reach only their recipients. The tests look for them in everything that a guest is
+//! given, in every event, table, file and error, and in every line that a library logs, in all
+//! their forms. As a control, the same search finds values that are not secret in each of these
+//! places.
 
 pub(crate) mod forms;
 mod places;

@@ -1,5 +1,5 @@
-//! Connections are bounded, by number and by how long a request's head may take, and one
-//! that is not read holds nobody up.
+//! The number of connections and the time for a request's head are bounded, and a connection that
+//! is not read delays no other.
 
 use super::harness::{Feed, Server, kinds};
 use lastword_server::ServerOptions;

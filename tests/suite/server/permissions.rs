@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 const CHANGE: &str = r#"tool test.change {"text":"done"}"#;
 const CLIENT: &str = "7b0f6a52-6b0c-4a57-9d75-2a8f0f6d0001";
 
-/// A host whose tools nobody granted, and where somebody is there to be asked.
+/// A host whose tools are not granted, and whose questions a person can answer.
 async fn served(change: impl FnOnce(&mut ServerOptions)) -> Server {
     let plan = Plan::new()
         .host(|host| host.tools(TestTools::default()))

@@ -270,7 +270,7 @@ async fn who_may_grant_nothing_may_still_say_no() {
     );
 }
 
-/// More questions than a list holds, in a workspace of `b` that nobody has open.
+/// More questions than a list holds, in a workspace of `b` that is not open.
 async fn crowded() -> Server {
     let fixture = Plan::new().build().await;
     let key = WorkspaceKey::name("b-1");

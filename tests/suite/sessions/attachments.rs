@@ -1,4 +1,4 @@
-//! Bytes on their way: from whoever prompts to the agent, to models, and back.
+//! The way of attached bytes: from the prompt to the agent, to models, and back.
 
 use futures_util::FutureExt;
 use futures_util::StreamExt;

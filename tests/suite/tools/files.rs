@@ -149,8 +149,8 @@ async fn nothing_leads_out_of_the_workspace() {
         .run(&call("search_text", &json!({ "pattern": "canary" })))
         .await;
     assert!(!found.text().contains("link"), "{}", found.text());
-    // A hard link is a file of the workspace's own, as far as anybody can tell; a change of it
-    // must not reach its other name.
+    // A hard link looks like any other file of the workspace. A change of it must not reach its
+    // other name.
     let write = json!({ "path": "hard", "content": "changed" });
     fixture.run(&call("write_file", &write)).await;
     let kept = std::fs::read_to_string(outside.join("secret")).expect("it is there");

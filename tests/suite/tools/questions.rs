@@ -12,7 +12,7 @@ use std::time::Duration;
 
 pub(super) const CHANGE: &str = r#"tool test.change {"text":"done"}"#;
 
-/// A host whose tools nobody granted, and where somebody is there to be asked.
+/// A host whose tools are not granted, and whose questions a person can answer.
 async fn asking(tools: &TestTools) -> Fixture {
     let tools = tools.clone();
     Plan::new()
@@ -445,7 +445,8 @@ async fn an_answer_whose_sender_hangs_up_counts_all_the_same() {
     let run = fixture.start(CHANGE).await;
     let id = asked(&run).await.id;
     let sent = Box::pin(fixture.host.answer(id, allow()));
-    // Polled once, and dropped: handed over, and nobody waits, unless the disk was quicker.
+    // Polled once and dropped: the answer is submitted without a waiting caller, unless the disk
+    // was faster.
     let _handed_over = futures_util::future::poll_immediate(sent).await;
     let receipt = run.ended().await.expect("the run ends");
     assert_eq!(fixture.outcome(&run, receipt).await.text(), "done");

@@ -1,5 +1,5 @@
-//! Runs that are gone on with: by a time or by an answer, once, whoever comes at the same
-//! time or hangs up, and however many there are.
+//! Runs that a time or an answer continues: exactly once, even with concurrent callers and callers
+//! that disconnect, and for any number of runs.
 
 use lastword::HostError;
 use lastword::clock::SystemClock;
@@ -169,7 +169,7 @@ async fn an_answer_and_the_time_at_once_are_one_run_and_one_fate() {
     }
 }
 
-/// Answers once its workspace is not closing.
+/// Sends an answer to a question, once its workspace is not closing.
 async fn answer(fixture: &Fixture, question: QuestionId) -> Result<(), HostError> {
     loop {
         match fixture.host.answer(question, text("origin red")).await {

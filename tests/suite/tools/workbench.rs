@@ -68,7 +68,7 @@ impl Drop for Mock {
     }
 }
 
-/// A copy of a real crate, somebody to ask, and a model over the wire.
+/// A copy of a real crate, a person who answers, and a model over HTTP.
 async fn bench(model: Models) -> Fixture {
     let grants = [Capability::ReadFiles, Capability::Model];
     let plan = Plan::new()
@@ -92,7 +92,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Where somebody stops a run.
+/// The point at which a run is stopped.
 #[derive(Clone, Copy)]
 enum Stop<'s> {
     Never,

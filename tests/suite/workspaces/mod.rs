@@ -1,5 +1,5 @@
-//! Workspaces outlive whoever asked for them: who keeps one open, how it closes, and how the
-//! host closes with all of them.
+//! Workspaces outlive the request that opened them: which claims keep one open, how it closes, and
+//! how the host closes with all of them.
 
 mod claims;
 mod closing;

@@ -276,7 +276,7 @@ impl Plain {
         self.settle(space);
     }
 
-    /// The next one runs; and whatever nobody claims and has no runs is closed.
+    /// Starts the next run, and closes a workspace without claims and runs.
     fn settle(&mut self, space: usize) {
         let here = &mut self.spaces[space];
         if here.running.is_none() && !here.queue.is_empty() {

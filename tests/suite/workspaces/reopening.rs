@@ -1,5 +1,5 @@
-//! What the host itself reopens, for prompts that are held: it goes on without any client,
-//! and nobody who asks for it and hangs up leaves it open or its prompts lost.
+//! Workspaces that the host itself reopens for held prompts: their runs continue without a client,
+//! and a caller that disconnects neither leaves one open nor loses its prompts.
 
 use super::Bench;
 use lastword::event::EventBody;

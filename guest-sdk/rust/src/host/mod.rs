@@ -1,6 +1,6 @@
-//! The way to the host: the interfaces' own functions in a component, and on a native target
-//! whichever host a test has put there. It is chosen when the crate is compiled, so that a
-//! component holds nothing of it but what it calls.
+//! Access to the host. In a component these are the functions of the WIT interfaces; on a native
+//! target they call the host that a test has set. The choice is made at compile time, so that a
+//! component contains only the host functions that it calls.
 
 #[cfg(target_family = "wasm")]
 mod component;

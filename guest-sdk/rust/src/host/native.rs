@@ -1,5 +1,5 @@
-//! The host of a native target: none, unless a test has set one for its thread. The
-//! functions are those of a component, by name and by type.
+//! The host functions of a native target. They panic unless a test has set a host for its thread.
+//! Their names and types are those of the functions in a component.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -7,10 +7,10 @@ use std::rc::Rc;
 use crate::bindings::types::{Failure, Message, Part, ToolCall, ToolResult};
 use crate::bindings::{log as wit_log, model as wit_model, state as wit_state};
 
-/// The events of an answer; none after the end.
+/// The events of an answer. Returns none after the end.
 pub(crate) type Events = Box<dyn Iterator<Item = Result<wit_model::Event, Failure>>>;
 
-/// What stands in for a host.
+/// A host that a test provides.
 pub(crate) trait Backend {
     fn history(&self, before: Option<&str>, limit: u32) -> Result<Vec<Message>, Failure>;
     fn append_text(&self, delta: &str) -> Result<(), Failure>;
@@ -31,14 +31,14 @@ pub(crate) trait Backend {
     fn log(&self, level: wit_log::Level, message: &str, fields_json: Option<&str>);
 }
 
-/// The values of one scope of the state.
+/// The values of one scope of the state, by key.
 pub(crate) type Values = std::collections::BTreeMap<String, Vec<u8>>;
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<dyn Backend>>> = const { RefCell::new(None) };
 }
 
-/// Puts a host there for as long as `act` runs, whichever way that ends.
+/// Sets the thread's host while `act` runs, and removes it afterwards even if `act` panics.
 pub(crate) fn enter<R>(backend: Rc<dyn Backend>, act: impl FnOnce() -> R) -> R {
     struct Back(Option<Rc<dyn Backend>>);
     impl Drop for Back {

@@ -1,4 +1,4 @@
-//! The result of a loop, and what is known after each of its steps.
+//! The result of a loop, and of each of its steps.
 
 use crate::message::joined_text;
 use crate::model::Reply;
@@ -8,24 +8,24 @@ use crate::{Error, Outcome, ToolResult, Usage};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {
-    /// The model answered without a call.
+    /// The model answered without calling a tool.
     Answered,
-    /// The steps were used up.
+    /// The number of steps reached its limit.
     MaxSteps,
-    /// The model made the same calls again and again, with the same results.
+    /// The model repeated the same calls with the same results.
     Loop,
-    /// The answer was cut off within a call: it became too long, or was filtered. The calls that
-    /// were whole were carried out, the others were not, and the conversation says so: a further
-    /// loop lets the model send them again.
+    /// The answer was cut off within a call, because it was too long or was filtered. Complete
+    /// calls were carried out and the others were not, as the conversation records. A further loop
+    /// lets the model send the others again.
     CutOff,
-    /// A tool of the agent's own said so.
+    /// A tool of the agent's own ended the loop.
     Served,
     /// A condition of the agent's own was met.
     Stopped,
 }
 
 impl Reason {
-    /// The reason as a word.
+    /// Returns the reason as a word.
     pub fn name(self) -> &'static str {
         match self {
             Self::Answered => "answered",
@@ -38,28 +38,28 @@ impl Reason {
     }
 }
 
-/// What a loop came to.
+/// The result of a loop.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finished {
-    /// Why it ended.
+    /// Why the loop ended.
     pub reason: Reason,
-    /// How many answers the model gave, a closing one included.
+    /// The number of answers that the model gave, including a closing one.
     pub steps: u32,
-    /// What the model was last heard to say.
+    /// The model's last answer.
     pub reply: Reply,
-    /// What all of its answers took.
+    /// The tokens of all of the model's answers.
     pub usage: Usage,
 }
 
 impl Finished {
-    /// The text of the last answer; it is in the transcript already.
+    /// Returns the text of the last answer, which is already in the transcript.
     pub fn text(&self) -> String {
         joined_text(&self.reply.parts)
     }
 }
 
-/// A run that ends as its loop did. A reason other than an answer stands beside it as
-/// `loop-ended`.
+/// Creates the outcome of a run that ends as its loop did. Any reason other than
+/// [`Reason::Answered`] is added as `loop-ended`.
 impl From<&Finished> for Outcome {
     fn from(finished: &Finished) -> Self {
         let calls = finished
@@ -69,7 +69,7 @@ impl From<&Finished> for Outcome {
             .any(|part| part.as_tool_call().is_some());
         match finished.reason {
             Reason::Answered => Self::from(&finished.reply),
-            // Why the answer was cut off is what the person has to know.
+            // The person has to know why the answer was cut off.
             reason => {
                 let outcome = if calls && reason != Reason::CutOff {
                     Self::end_turn()
@@ -82,18 +82,19 @@ impl From<&Finished> for Outcome {
     }
 }
 
-/// What is known after a step: an answer of the model with calls, and their results.
+/// A finished step: an answer of the model with calls, and the results of these calls.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Step<'a> {
-    /// Counted from 1.
+    /// The number of the step, from 1.
     pub number: u32,
-    /// What the model said.
+    /// The model's answer.
     pub reply: &'a Reply,
-    /// The results of its calls, in their order.
+    /// The results of the calls, in the order of the calls.
     pub results: &'a [ToolResult],
-    /// What the host did not carry out: the tool's name, and why. The model was told.
+    /// The calls that the host did not carry out: each tool's name, and the error. The model was
+    /// told.
     pub failures: &'a [(String, Error)],
-    /// What all of the model's answers took so far.
+    /// The tokens of all of the model's answers so far.
     pub usage: &'a Usage,
 }

@@ -1,4 +1,4 @@
-//! The loop in which a model calls tools until it has its answer.
+//! A loop in which a model calls tools until it has its answer.
 //!
 //! ```
 //! use lastword_guest::prelude::*;
@@ -27,18 +27,18 @@
 //! }
 //! ```
 //!
-//! Each step is one answer of the model, streamed into the transcript. Its calls go to the
-//! host, or to the agent's own tools; the results are recorded, and the next request has them
-//! in front. What a tool could not do is told to the model and does not end the loop: unknown
-//! names, arguments that are not JSON, a refusal. Only a run that is being stopped does, and a
-//! model that cannot be asked.
+//! Each step is one answer of the model, streamed into the transcript. The host or the agent's own
+//! tools carry out its calls; the results are recorded, and the next request contains them. The
+//! model is told about a call that fails, and the loop goes on: an unknown name, arguments that are
+//! not JSON, a denial. The loop ends with an error only if the run is being stopped or the model
+//! cannot be asked.
 //!
-//! When the model's window fills, the older part of the conversation is summarised; the
-//! originals stay where they are. A request that does not fit is sent again after that. No
-//! other request is: the host has already tried failures that may pass again.
+//! When the model's window fills, the older part of the conversation is summarised; the original
+//! messages stay. A request that did not fit is then sent again. Other failed requests are not,
+//! since the host has already repeated those that failed for a passing reason.
 //!
-//! A call that was cut off, since the answer became too long, is not carried out, and the loop
-//! ends after the others: [`Reason::CutOff`].
+//! A call that was cut off because the answer became too long is not carried out. The loop ends
+//! after the other calls, with [`Reason::CutOff`].
 
 mod finished;
 mod parameters;
@@ -73,15 +73,15 @@ pub(crate) use summary::SUMMARISED_AS;
 use crate::{Result, Turn};
 
 impl<C> Turn<C> {
-    /// Lets a model call tools until it has its answer. What it says is in the transcript, and
-    /// so are its calls and their results.
+    /// Lets a model call tools until it has its answer. The transcript then contains the model's
+    /// answers, its calls and their results.
     ///
     /// # Errors
     ///
-    /// `cancelled` when the run is being stopped; `denied` without a model, or without tools if
-    /// any of the host's were asked for; `limit` if the newest messages alone do not fit the
-    /// model's window ([`is_context_overflow`](crate::Error::is_context_overflow)); and otherwise
-    /// what the model fails with.
+    /// `cancelled` when the run is being stopped; `denied` without a model, or without tools if the
+    /// loop uses any of the host's; `limit` if the newest messages alone do not fit the model's
+    /// window ([`is_context_overflow`](crate::Error::is_context_overflow)); otherwise the failure
+    /// of the model.
     pub fn run_tools(&self, tool_loop: ToolLoop<'_>) -> Result<Finished> {
         Steps::begin(self, tool_loop)?.run()
     }

@@ -1,4 +1,4 @@
-//! A JSON Schema of a tool's arguments, made by hand and small.
+//! A small builder for the JSON Schema of a tool's arguments.
 
 use serde_json::{Map, Value, json};
 
@@ -18,7 +18,7 @@ pub struct Parameters {
     required: Vec<String>,
 }
 
-/// What an argument is.
+/// The type of an argument.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Kind {
@@ -28,23 +28,23 @@ pub enum Kind {
     Integer,
     /// A number.
     Number,
-    /// True or false.
+    /// True or false, a JSON boolean.
     Flag,
     /// One of these strings.
     OneOf(Vec<String>),
-    /// An array of such values.
+    /// An array of values of this type.
     List(Box<Self>),
-    /// Whatever this JSON Schema says.
+    /// Any value that this JSON Schema allows.
     Schema(Value),
 }
 
 impl Kind {
-    /// One of these strings.
+    /// Returns the type of a string that is one of `words`.
     pub fn one_of<S: Into<String>>(words: impl IntoIterator<Item = S>) -> Self {
         Self::OneOf(words.into_iter().map(Into::into).collect())
     }
 
-    /// An array of such values.
+    /// Returns the type of an array of values of type `of`.
     pub fn list(of: Self) -> Self {
         Self::List(Box::new(of))
     }
@@ -63,19 +63,19 @@ impl Kind {
 }
 
 impl Parameters {
-    /// No arguments.
+    /// Creates an object without arguments.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// An argument that every call has. The description is for the model.
+    /// Adds an argument that every call must have. The description is for the model.
     #[must_use]
     pub fn required(mut self, name: &str, kind: Kind, description: &str) -> Self {
         self.required.push(name.to_owned());
         self.optional(name, kind, description)
     }
 
-    /// An argument that a call may have.
+    /// Adds an argument that a call may have. The description is for the model.
     #[must_use]
     pub fn optional(mut self, name: &str, kind: Kind, description: &str) -> Self {
         let mut schema = kind.schema();
@@ -86,7 +86,7 @@ impl Parameters {
         self
     }
 
-    /// The schema.
+    /// Returns the JSON Schema.
     pub fn schema(&self) -> Value {
         json!({
             "type": "object",

@@ -1,4 +1,4 @@
-//! What is to be done about the calls of a model's answer. Pure.
+//! Decides who carries out each call of a model's answer. Pure.
 
 use serde_json::Value;
 
@@ -11,36 +11,36 @@ use crate::{FinishReason, ToolCall};
 pub(super) enum Server {
     /// The host.
     Host,
-    /// The agent; its tools are counted from 0.
+    /// The agent, with the tool at this index.
     Agent(usize),
 }
 
-/// What becomes of a call.
+/// The decision about a call.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Fate {
     /// The host carries it out.
     Host,
-    /// The agent's tool of this number carries it out, with these arguments.
+    /// The agent's tool at this index carries it out, with these arguments.
     Agent(usize, Value),
-    /// Nobody does; the model is told why.
+    /// The call is not carried out; the model is told this reason.
     Refused(String),
 }
 
-/// A call and its fate.
+/// A call and the decision about it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Planned {
     pub(super) call: ToolCall,
     pub(super) fate: Fate,
 }
 
-/// What is to be done about an answer.
+/// The decisions about an answer.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
-    /// Its calls, in order.
+    /// The calls, in order.
     pub(super) calls: Vec<Planned>,
-    /// The model turns in circles for good.
+    /// Whether the model went on repeating itself after it was told, so that the loop ends.
     pub(super) circles: bool,
-    /// It was cut off within a call.
+    /// Whether the answer was cut off within a call.
     pub(super) cut_off: bool,
 }
 
@@ -112,13 +112,13 @@ pub(super) fn plan(
     }
 }
 
-/// Whether the last call of an answer that was cut off is whole, for a provider that does not
-/// mark those that are not: no arguments at all may be those that were still to come.
+/// Whether the last call of an answer that was cut off is complete. Some providers do not mark
+/// incomplete calls. Empty arguments count as incomplete, since they may have been cut off.
 fn is_whole(call: &ToolCall) -> bool {
     serde_json::from_str::<serde::de::IgnoredAny>(&call.arguments_json).is_ok()
 }
 
-/// No arguments at all are an empty object: some models leave them out.
+/// Parses arguments. Empty arguments are an empty object, since some models leave them out.
 fn parse(json: &str) -> Result<Value, serde_json::Error> {
     match json.trim() {
         "" => Ok(Value::Object(serde_json::Map::new())),

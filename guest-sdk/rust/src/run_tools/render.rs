@@ -1,12 +1,12 @@
-//! Messages as text, for a model that is to give an account of them. Pure.
+//! Renders messages as text for a model that summarises them. Pure.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
 use crate::{Body, Content, Message, Part, Role, ToolResult};
 
-/// A message as text, with at most so many bytes of each part. Reasoning is left out, and data
-/// is only named.
+/// Returns a message as text, with at most this number of bytes of each part. Reasoning is left
+/// out; of data only the name and type are shown.
 pub(super) fn message(message: &Message, part_bytes_max: usize) -> String {
     let role = match message.role {
         Role::User => "User",
@@ -59,8 +59,8 @@ fn result_text(result: &ToolResult) -> String {
     text
 }
 
-/// A text of about so many bytes: the whole, or its beginning and its end with a mark between
-/// them that says how much is left out.
+/// Returns a text of about this number of bytes: the whole text, or its beginning and its end with
+/// a note between them that says how much is left out.
 pub(super) fn excerpt(text: &str, bytes_max: usize) -> Cow<'_, str> {
     if text.len() <= bytes_max {
         return Cow::Borrowed(text);

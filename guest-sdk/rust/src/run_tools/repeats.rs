@@ -1,11 +1,11 @@
-//! Detects a model that repeats itself: the same steps, with the same results, in every round.
-//! Pure.
+//! Detects a model that repeats itself, which makes the same steps with the same results in every
+//! round. Pure.
 //!
-//! Two steps are the same if they make the same calls in the same order, by name and by arguments
-//! that are equal as JSON, and if the model is told the same results. So many rounds of one to
-//! [`CIRCLE_STEPS_MAX`] such steps are a circle, and a step that would begin the next round is
-//! refused. A result that changes is progress: a model that polls for something is therefore never
-//! refused here, and is only bounded by the number of steps of the loop.
+//! Two steps are the same if they make the same calls in the same order, with equal names and equal
+//! arguments as JSON, and if their results are the same. A circle is one to [`CIRCLE_STEPS_MAX`]
+//! steps that are repeated for the allowed number of rounds; a step that would begin another round
+//! is refused. A changed result is progress: a model that polls for something is never refused
+//! here, and only the loop's number of steps bounds it.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
@@ -14,28 +14,28 @@ use serde_json::Value;
 
 use crate::ToolResult;
 
-/// Steps of the longest circle that is noticed.
+/// The number of steps in the longest circle that is detected.
 const CIRCLE_STEPS_MAX: usize = 4;
 
-/// Rounds of a circle of several steps at the least, however few are allowed: to read, change and
-/// read again is no circle.
+/// The smallest number of rounds of a circle of several steps, even if fewer are allowed: to read,
+/// change and read again is not a circle.
 const ROUNDS_MIN: usize = 2;
 
-/// How many steps in a row are refused before the loop ends: one, and two more.
+/// How many steps in a row are refused before the loop ends.
 pub(super) const REFUSALS_MAX: u32 = 3;
 
-/// What is to be done about a step.
+/// The decision about a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Carry it out.
     Go,
-    /// It begins a round too many: tell the model, and do not.
+    /// The step would begin a round too many: refuse it, and tell the model.
     Refuse,
-    /// The same, and the model was told before: end.
+    /// As `Refuse`, but the model was told before: end the loop.
     End,
 }
 
-/// A step, as far as it can be told from others.
+/// What distinguishes a step from others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Step {
     calls: u64,
@@ -47,12 +47,12 @@ struct Step {
 pub(super) struct Repeats {
     rounds: usize,
     steps: Vec<Step>,
-    /// How many of the latest were refused.
+    /// How many of the latest steps were refused.
     refused: u32,
 }
 
 impl Repeats {
-    /// So many rounds are carried out.
+    /// Allows this number of rounds.
     pub(super) fn new(allowed: u32) -> Self {
         Self {
             rounds: usize::try_from(allowed.max(1)).unwrap_or(usize::MAX),
@@ -61,7 +61,7 @@ impl Repeats {
         }
     }
 
-    /// A step with these calls: of each, its name and its [`canonical`] arguments.
+    /// Decides about a step with these calls, each given as its name and [`canonical`] arguments.
     pub(super) fn see(&mut self, calls: &[String]) -> Verdict {
         let calls = digest(calls);
         let mut circles = (1..=CIRCLE_STEPS_MAX).filter_map(|length| self.next_in_circle(length));
@@ -72,7 +72,7 @@ impl Repeats {
                 Verdict::Go
             }
             Some(next) => {
-                // Refused or not, it is where the circle goes on.
+                // The circle continues from this step, whether or not it is refused.
                 self.steps.push(next);
                 self.refused += 1;
                 if self.refused < REFUSALS_MAX {
@@ -84,7 +84,7 @@ impl Repeats {
         }
     }
 
-    /// What came of the step that was seen last, if it was carried out.
+    /// Records the results of the last step, if it was carried out.
     pub(super) fn learn(&mut self, results: &[ToolResult]) {
         if let Some(last) = self.steps.last_mut().filter(|_| self.refused == 0) {
             let told = results
@@ -94,8 +94,8 @@ impl Repeats {
         }
     }
 
-    /// The step with which a circle of this length would begin its next round, if the latest steps
-    /// went round often enough.
+    /// Returns the step with which a circle of this length would begin its next round, if the
+    /// latest steps repeated it often enough.
     fn next_in_circle(&self, length: usize) -> Option<Step> {
         let rounds = match length {
             1 => self.rounds,
@@ -114,14 +114,14 @@ impl Repeats {
     }
 }
 
-/// The same for the same, within one run of the agent.
+/// Returns a digest that is equal for equal values within one run of the agent.
 fn digest(value: &(impl Hash + ?Sized)) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
     hasher.finish()
 }
 
-/// JSON with the fields of objects in the order of their names.
+/// Returns the JSON text of a value with the fields of objects sorted by name.
 pub(super) fn canonical(value: &Value) -> String {
     match value {
         Value::Object(fields) => {
@@ -144,7 +144,7 @@ pub(super) fn canonical(value: &Value) -> String {
 mod tests {
     use super::*;
 
-    /// Steps of one call each, by the call's argument and what it comes to.
+    /// Makes steps of one call each. Each step is given as the call's argument and its result.
     fn go(repeats: &mut Repeats, steps: &[(&str, &str)]) -> Vec<Verdict> {
         let steps = steps.iter().map(|(asked, told)| {
             let verdict = repeats.see(&[(*asked).to_owned()]);
@@ -154,7 +154,7 @@ mod tests {
         steps.collect()
     }
 
-    /// So many steps of a circle that is gone round again and again.
+    /// Returns this number of steps of a circle that is repeated.
     fn rounds(circle: &[&'static str], steps: usize) -> Vec<(&'static str, &'static str)> {
         circle
             .iter()

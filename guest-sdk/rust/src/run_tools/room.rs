@@ -1,5 +1,5 @@
-//! Room in the model's window: when the older part of a loop's conversation is summarised, and
-//! what a person is told if that does not help.
+//! Keeps the conversation within the model's window: decides when its older part is summarised, and
+//! what the error says if that does not help.
 
 use super::steps::Steps;
 use super::summary::{self, Known};
@@ -8,16 +8,16 @@ use super::{pieces, window};
 use crate::log::Level;
 use crate::{Error, Message, Result, Usage};
 
-/// Messages that are looked at beyond those that stay.
+/// The number of messages that are read in addition to those that stay.
 const LOOK_BACK: u32 = 64;
 
-/// Messages that are read at a time to estimate how long a conversation is.
+/// The number of messages that are read at a time to estimate the length of the conversation.
 const PAGE: u32 = 32;
 
 impl<C> Steps<'_, C> {
-    /// Estimates how much of the window the conversation fills when the loop begins, and makes
-    /// room if that is too much. Reads no more of it than a window holds, and nothing if its size
-    /// is unknown.
+    /// Estimates at the beginning of the loop how much of the window the conversation fills, and
+    /// summarises its older part if that is too much. Reads no more of it than fits a window, and
+    /// nothing if the size of the window is unknown.
     pub(super) fn look_back(&mut self) -> Result<()> {
         let Some(tokens) = self.window.tokens() else {
             return Ok(());
@@ -41,8 +41,8 @@ impl<C> Steps<'_, C> {
         self.make_room()
     }
 
-    /// Has the older part of the conversation summarised, if the window is too full. A summary
-    /// that fails is no reason to end: the next request may still fit.
+    /// Summarises the older part of the conversation if the window is too full. A summary that
+    /// fails does not end the loop, since the next request may still fit.
     pub(super) fn make_room(&mut self) -> Result<()> {
         if !self.window.is_full() {
             return Ok(());
@@ -58,9 +58,9 @@ impl<C> Steps<'_, C> {
         }
     }
 
-    /// Sends a request again that was refused as too long, after a summary that makes room: one
-    /// that keeps the messages that are to stay, and if it is refused again, one that keeps only
-    /// the newest.
+    /// Sends a request again that was refused as too long, after summarising the conversation:
+    /// first with a summary that keeps the usual number of messages, and if that is refused too,
+    /// with one that keeps only the newest.
     pub(crate) fn send_with_room<R>(
         &mut self,
         mut refusal: Error,
@@ -82,8 +82,8 @@ impl<C> Steps<'_, C> {
         Err(self.too_long(refusal))
     }
 
-    /// Has the conversation summarised that a service refused as too long, all but so many
-    /// messages. False if that gains nothing.
+    /// Summarises a conversation that a service refused as too long, except for the newest `keep`
+    /// messages. Returns false if that gains nothing.
     fn make_room_at_once(&mut self, keep: usize) -> Result<bool> {
         let shortened = self.summarise(keep, Gain::Any);
         shortened.map_err(|error| {
@@ -94,8 +94,8 @@ impl<C> Steps<'_, C> {
         })
     }
 
-    /// Lets a summary stand for all but the newest messages: as many as fit, of `keep` at the
-    /// most. False if that gains too little.
+    /// Replaces all but the newest messages by a summary. Keeps as many messages as fit, at most
+    /// `keep`. Returns false if that gains too little.
     fn summarise(&mut self, keep: usize, gain: Gain) -> Result<bool> {
         let limit = u32::try_from(keep).unwrap_or(u32::MAX);
         let newest = self.turn.history(None, limit.saturating_add(LOOK_BACK))?;
@@ -126,8 +126,8 @@ impl<C> Steps<'_, C> {
         Ok(true)
     }
 
-    /// An account of the conversation before the message that stays first. What fits is read in
-    /// one, as the model knows it; what does not, in pieces.
+    /// Writes an account of the conversation before `first_kept`. If it fits the window, the model
+    /// reads it at once, in the form that it knows; otherwise in pieces.
     fn account(&mut self, first_kept: Option<&Message>, gain: Gain) -> Result<String> {
         let mut usage = Usage::none();
         let fits = gain == Gain::Worthwhile && !self.window.is_over();
@@ -156,7 +156,8 @@ impl<C> Steps<'_, C> {
         account
     }
 
-    /// What a person can do about a conversation that does not fit, whatever is summarised.
+    /// Adds to the refusal what a person can do about a conversation that does not fit even with a
+    /// summary.
     fn too_long(&self, refusal: Error) -> Error {
         let size = self
             .window
@@ -172,7 +173,7 @@ impl<C> Steps<'_, C> {
         ))
     }
 
-    /// The longest thing that has to stay, with its size.
+    /// Returns the name and the size of the longest item that cannot be summarised.
     fn longest(&self) -> String {
         let fixed = window::of_request(&self.request());
         let newest = self.turn.history(None, LOOK_BACK).unwrap_or_default();
@@ -190,7 +191,7 @@ impl<C> Steps<'_, C> {
     }
 }
 
-/// A message as a person knows it.
+/// Returns a description of a message for people.
 fn named(message: &Message, newest: &[Message]) -> String {
     match message.role {
         crate::Role::User => "the prompt".to_owned(),

@@ -1,4 +1,4 @@
-//! Tools that an agent serves itself, and what they answer.
+//! Tools that an agent serves itself, and their answers.
 
 use std::fmt;
 
@@ -9,21 +9,21 @@ use super::Parameters;
 use crate::tools::ToolSpec;
 use crate::{Blob, Content, Error, Result, ToolResult};
 
-/// A tool that the agent serves. [`Tool`] makes one out of a function.
+/// A tool that the agent serves. [`Tool`] creates one from a function.
 pub trait ServeTool {
-    /// How a model is told of it.
+    /// Returns the description of the tool for the model.
     fn spec(&self) -> ToolSpec;
 
-    /// Carries a call out. The arguments are JSON of any form.
+    /// Carries a call out. The arguments can be any JSON value.
     ///
     /// # Errors
     ///
-    /// An error is told to the model, with its code, as the result of the call. Only
-    /// `cancelled` ends the loop.
+    /// The model receives an error with its code as the result of the call. Only `cancelled` ends
+    /// the loop.
     fn call(&mut self, arguments: Value) -> Result<Answer>;
 }
 
-/// A tool made out of a function.
+/// A tool that a function serves.
 ///
 /// ```
 /// use lastword_guest::run_tools::{Kind, Parameters, ServeTool, Tool};
@@ -46,8 +46,8 @@ pub struct Tool<'a> {
 }
 
 impl<'a> Tool<'a> {
-    /// A tool whose arguments are read into the type that `serve` takes. Arguments that do not
-    /// fit are told to the model.
+    /// Creates a tool whose arguments are parsed into the type that `serve` takes. If they do not
+    /// fit, the model is told.
     pub fn new<A, R>(
         name: impl Into<String>,
         description: impl Into<String>,
@@ -95,7 +95,7 @@ impl fmt::Debug for Tool<'_> {
     }
 }
 
-/// What a tool of the agent's own answers. Text is one, and so is JSON.
+/// The answer of a tool that the agent serves. Can be converted from text and from JSON.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answer {
     content: Vec<Content>,
@@ -105,7 +105,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Text.
+    /// Creates an answer with a text.
     pub fn text(text: impl Into<String>) -> Self {
         Self {
             content: vec![Content::Text(text.into())],
@@ -113,7 +113,7 @@ impl Answer {
         }
     }
 
-    /// What went wrong, and what to do instead.
+    /// Creates an answer that reports an error. The text should say what to do instead.
     pub fn error(text: impl Into<String>) -> Self {
         Self {
             is_error: true,
@@ -121,21 +121,21 @@ impl Answer {
         }
     }
 
-    /// The same with a value for programs.
+    /// Adds a value for programs.
     #[must_use]
     pub fn structured(mut self, value: Value) -> Self {
         self.structured = Some(value);
         self
     }
 
-    /// The same with a file or a picture.
+    /// Adds a file or a picture.
     #[must_use]
     pub fn data(mut self, blob: Blob) -> Self {
         self.content.push(Content::Data(blob));
         self
     }
 
-    /// The same, and the loop ends once the calls of this step have their results.
+    /// Ends the loop once the calls of this step have their results.
     #[must_use]
     pub fn ends_loop(mut self) -> Self {
         self.ends_loop = true;
@@ -168,7 +168,7 @@ impl From<&str> for Answer {
     }
 }
 
-/// The value itself, and its JSON for the model.
+/// Uses the value for programs, and its JSON text for the model.
 impl From<Value> for Answer {
     fn from(value: Value) -> Self {
         Self::text(value.to_string()).structured(value)

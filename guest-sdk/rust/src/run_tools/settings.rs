@@ -1,33 +1,32 @@
-//! The settings of a loop that an agent may change, and their defaults.
+//! The settings of a loop, and their defaults.
 
 use std::fmt;
 
 use super::{ServeTool, Step};
 use crate::model::Request;
 
-/// How many answers of the model a loop takes unless told otherwise.
+/// The default number of answers that the model may give in a loop.
 pub const STEPS_DEFAULT: u32 = 50;
 
-/// How many identical steps in a row, or rounds of a circle of steps, are carried out unless told
-/// otherwise.
+/// The default number of times that identical steps, or rounds of a circle of steps, are carried
+/// out in a row.
 pub const REPEATS_DEFAULT: u32 = 3;
 
-/// The share of the model's window beyond which a summary is written, in percent, unless told
-/// otherwise.
+/// The default share of the model's window, in percent, above which a summary is written.
 pub const TRIM_PERCENT_DEFAULT: u8 = 75;
 
-/// How many messages stay beside a summary unless told otherwise.
+/// The default number of messages that are kept beside a summary.
 pub const KEEP_DEFAULT: usize = 6;
 
-/// Which of the host's tools a model is shown. Names in an array are some of them.
+/// Which of the host's tools a model is shown. An array of names is [`HostTools::Named`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum HostTools {
-    /// All that this run may call.
+    /// All tools that this run may call.
     #[default]
     All,
-    /// Those of these names that this run may call.
+    /// The tools with these names that this run may call.
     Named(Vec<String>),
-    /// None: the host is not even asked.
+    /// None. The host is not asked for its tools.
     None,
 }
 
@@ -53,7 +52,7 @@ impl HostTools {
     }
 }
 
-/// A loop in which a model calls tools until it has its answer; it goes in
+/// A loop in which a model calls tools until it has its answer. Pass it to
 /// [`Turn::run_tools`](crate::Turn::run_tools).
 #[must_use = "a loop goes in `Turn::run_tools`"]
 pub struct ToolLoop<'a> {
@@ -79,7 +78,8 @@ impl Default for ToolLoop<'_> {
 }
 
 impl<'a> ToolLoop<'a> {
-    /// A loop over the conversation so far, the prompt included, with all of the host's tools.
+    /// Creates a loop over the conversation so far, including the prompt, with all of the host's
+    /// tools.
     pub fn new() -> Self {
         Self {
             request: Request::new(),
@@ -96,71 +96,73 @@ impl<'a> ToolLoop<'a> {
         }
     }
 
-    /// What every request begins as: a model, a temperature, the longest answer. Its context,
-    /// its tools and its tool choice are the loop's; its messages follow the conversation.
+    /// Sets the request that every request of the loop starts from: a model, a temperature, the
+    /// longest answer. The loop sets its context, its tools and its tool choice; the request's
+    /// messages follow the conversation.
     pub fn request(mut self, request: Request) -> Self {
         self.request = request;
         self
     }
 
-    /// What the model is told about its task.
+    /// Sets the system prompt.
     pub fn system(mut self, text: impl Into<String>) -> Self {
         self.request = self.request.system(text);
         self
     }
 
-    /// Which of the host's tools the model is shown: all of them unless set, or those of an
+    /// Sets which of the host's tools the model is shown: all of them unless set, or those of an
     /// array of names. Names that this run may not call are left out.
     pub fn host_tools(mut self, tools: impl Into<HostTools>) -> Self {
         self.host_tools = tools.into();
         self
     }
 
-    /// Adds a tool that the agent serves itself. It hides one of the host's with its name.
+    /// Adds a tool that the agent serves itself. It replaces a tool of the host with the same name.
     pub fn serve(mut self, tool: impl ServeTool + 'a) -> Self {
         self.served.push(Box::new(tool));
         self
     }
 
-    /// How many answers the model gives at the most; [`STEPS_DEFAULT`] unless set.
+    /// Sets how many answers the model may give at most; [`STEPS_DEFAULT`] unless set.
     pub fn max_steps(mut self, steps: u32) -> Self {
         self.max_steps = steps;
         self
     }
 
-    /// Whether the model is asked for one answer without tools when its steps are used up,
-    /// which is so unless set.
+    /// Sets whether the model is asked for one more answer, without tools, when its steps are used
+    /// up. True unless set.
     pub fn closing_answer(mut self, closing: bool) -> Self {
         self.closing = closing;
         self
     }
 
-    /// How many identical steps are carried out in a row; [`REPEATS_DEFAULT`] unless set. The next
-    /// ones are refused, and the third of these ends the loop.
+    /// Sets how many identical steps are carried out in a row; [`REPEATS_DEFAULT`] unless set.
+    /// Further ones are refused, and the third refusal in a row ends the loop.
     ///
-    /// Steps are identical that make the same calls, in the same order and with the same
-    /// arguments, and whose results are the same. Up to four different ones that come by turns
-    /// count by their rounds, of which two are always carried out. A call whose result changes is
-    /// never refused: what waits for something may ask as often as there are steps.
+    /// Steps are identical if they make the same calls, in the same order and with the same
+    /// arguments, and if their results are the same. A repeated sequence of two to four different
+    /// steps is counted by its rounds, of which at least two are carried out. A call whose result
+    /// changes is never refused: a model that waits for something may ask as often as it has steps.
     pub fn max_repeats(mut self, repeats: u32) -> Self {
         self.max_repeats = repeats;
         self
     }
 
-    /// Whether the calls of one answer for the host's tools go to it together, which is so
+    /// Sets whether the calls of one answer to the host's tools are sent to the host together. True
     /// unless set. Otherwise all calls are carried out one by one, in their order.
     pub fn parallel(mut self, parallel: bool) -> Self {
         self.parallel = parallel;
         self
     }
 
-    /// Ends the loop after a step of which this is true: a budget, a file that appeared.
+    /// Ends the loop after a step for which `stop` returns true, for example because a budget is
+    /// used up.
     pub fn stop_when(mut self, stop: impl FnMut(&Step<'_>) -> bool + 'a) -> Self {
         self.stop_when.push(Box::new(stop));
         self
     }
 
-    /// Is told of each step, for progress or for a record of one's own.
+    /// Calls `tell` after each step, for progress or for a record of the agent's own.
     pub fn on_step(self, mut tell: impl FnMut(&Step<'_>) + 'a) -> Self {
         self.stop_when(move |step| {
             tell(step);
@@ -168,21 +170,21 @@ impl<'a> ToolLoop<'a> {
         })
     }
 
-    /// The size of the model's window in tokens, for a host that does not know it. What the host
-    /// says counts otherwise, and what a service says that was sent too much.
+    /// Sets the size of the model's window in tokens, for a host that does not know it. A size that
+    /// the host knows, or that a service names when it refuses a request, takes precedence.
     pub fn context_tokens(mut self, tokens: u32) -> Self {
         self.window = Some(tokens);
         self
     }
 
-    /// How full the window may be before a summary is written, in percent;
+    /// Sets how full the window may be before a summary is written, in percent;
     /// [`TRIM_PERCENT_DEFAULT`] unless set.
     pub fn trim_at(mut self, percent: u8) -> Self {
         self.trim_percent = percent;
         self
     }
 
-    /// How many messages stay beside a summary, at the least; [`KEEP_DEFAULT`] unless set.
+    /// Sets how many messages are kept beside a summary, at least; [`KEEP_DEFAULT`] unless set.
     pub fn keep_messages(mut self, messages: usize) -> Self {
         self.keep = messages;
         self

@@ -1,4 +1,4 @@
-//! The loop itself: it asks the model, carries out its calls, records the results, and repeats.
+//! The loop itself: asks the model, carries out its calls, records the results, and repeats.
 
 use super::finished::{Finished, Reason, Step};
 use super::plan::{Fate, Plan, Planned, plan};
@@ -10,18 +10,18 @@ use super::window::Window;
 use crate::model::{Context, Reply, Request};
 use crate::{Code, Error, Result, ToolCall, ToolChoice, ToolResult, Turn, Usage};
 
-/// What the model is asked for when its steps are used up.
+/// The message to the model when its steps are used up.
 const CLOSING: &str = "You have used up your steps. Answer now, without calling tools: say what \
     you did, what you found, and what is left to do.";
 
-/// A loop under way.
+/// A loop that is under way.
 pub(crate) struct Steps<'a, C> {
     pub(super) turn: &'a Turn<C>,
     pub(super) settings: ToolLoop<'a>,
     toolbox: Toolbox<'a>,
     repeats: Repeats,
     pub(super) window: Window,
-    /// The last summary that is known.
+    /// The last known summary.
     pub(super) summarised: Option<Known>,
     steps: u32,
     pub(super) usage: Usage,
@@ -31,9 +31,9 @@ pub(crate) struct Steps<'a, C> {
 #[derive(Default)]
 struct Carried {
     results: Vec<ToolResult>,
-    /// The calls that failed at the host, by the names of their tools.
+    /// The calls that failed at the host: each tool's name, and the error.
     failures: Vec<(String, Error)>,
-    /// One of them was to be the last.
+    /// Whether a tool of the agent's own asked for the loop to end.
     last: bool,
 }
 
@@ -107,7 +107,7 @@ impl<'a, C> Steps<'a, C> {
         }
     }
 
-    /// The conversation, which the host puts in front, and the tools.
+    /// Returns a request with the conversation, which the host adds, and the tools.
     pub(super) fn request(&self) -> Request {
         let request = self.settings.request.clone();
         let request = request.context(Context::SinceSummary);
@@ -145,7 +145,7 @@ impl<'a, C> Steps<'a, C> {
             failures: &done.failures,
             usage: &self.usage,
         };
-        // Each is told of every step, whatever the others say.
+        // Every condition sees every step, even if an earlier one is already met.
         let mut stopped = false;
         for stop in &mut self.settings.stop_when {
             stopped |= stop(&step);
@@ -162,7 +162,7 @@ impl<'a, C> Steps<'a, C> {
     }
 
     /// Asks for an answer once the steps are used up. The tools stay in the request, since some
-    /// services refuse a history of calls without them.
+    /// services refuse a history that contains calls if the request has no tools.
     fn close(mut self) -> Result<Finished> {
         let request = self.request().user(CLOSING).tool_choice(ToolChoice::None);
         let reply = self.ask(&request)?;
@@ -170,8 +170,8 @@ impl<'a, C> Steps<'a, C> {
         Ok(self.end(Reason::MaxSteps, reply))
     }
 
-    /// A model that calls although it must not gets an answer all the same: no call stays
-    /// without a result.
+    /// Gives an error as result to each call of an answer that should not contain calls, since no
+    /// call may stay without a result.
     fn refuse_calls(&self, reply: &Reply) -> Result<()> {
         for call in reply.parts.iter().filter_map(crate::Part::as_tool_call) {
             self.record(&ToolResult::error(
@@ -182,7 +182,8 @@ impl<'a, C> Steps<'a, C> {
         Ok(())
     }
 
-    /// The host's calls at once, then the agent's; results in the order of the calls.
+    /// Sends the calls of the host's tools to the host together, then carries out the agent's own.
+    /// Returns the results in the order of the calls.
     fn together(&mut self, planned: Vec<Planned>) -> Result<Carried> {
         let (host, own): (Vec<_>, Vec<_>) = planned
             .into_iter()
@@ -238,8 +239,8 @@ impl<'a, C> Steps<'a, C> {
         Ok(result)
     }
 
-    /// What the host made of a call. It has recorded that, failures included; only a run that
-    /// is being stopped ends the loop.
+    /// Handles the host's reply to a call. The host has already recorded it, even a failure. Only a
+    /// run that is being stopped ends the loop.
     fn answered(
         &self,
         call: ToolCall,
@@ -262,7 +263,8 @@ impl<'a, C> Steps<'a, C> {
         self.turn.record_result(result)
     }
 
-    /// A call without a result would spoil every later request, so that none is left to chance.
+    /// Records a result unless the call has one. A call without a result would spoil every later
+    /// request.
     fn record_unless_done(&self, result: &ToolResult) -> Result<()> {
         match self.record(result) {
             Err(error) if matches!(error.code(), Code::Conflict | Code::NotFound) => Ok(()),

@@ -1,4 +1,4 @@
-//! Whole conversations of the loop, with a model that says what it was told to.
+//! Whole conversations of the loop, with a model whose replies the tests set.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::{Answer, Finished, HostTools, Kind, Parameters, Reason, Tool, ToolLoo
 use crate::testing::{Host, Reply};
 use crate::{Capability, Error, Message, Outcome, Result, Role, ToolChoice, ToolResult, Turn};
 
-/// A tool of the host's that says which file it was asked for.
+/// A tool of the host that returns the name of the requested file.
 fn read_file() -> Tool<'static> {
     let path = Parameters::new().required("path", Kind::Text, "Which");
     Tool::new(
@@ -35,7 +35,7 @@ fn go(host: &Host, tool_loop: ToolLoop<'_>) -> Result<Finished> {
     host.turn("Do it", |turn: &Turn<()>| turn.run_tools(tool_loop))
 }
 
-/// All results, in order.
+/// Returns all results, in order.
 fn results(host: &Host) -> Vec<ToolResult> {
     let messages = host.messages();
     let parts = messages.iter().flat_map(|message| &message.parts);
@@ -294,7 +294,8 @@ fn a_tool_of_the_agent_s_own_and_a_condition_may_end_the_loop() {
     assert_eq!((finished.reason, finished.steps), (Reason::Stopped, 2));
 }
 
-/// The host tries again what may pass; a loop that did too would multiply the requests.
+/// The host repeats requests that failed for a passing reason; a loop that did the same would
+/// multiply the requests.
 #[test]
 fn what_a_model_fails_with_is_not_tried_again() {
     let busy = || Error::new("limit", "too many requests").retryable();

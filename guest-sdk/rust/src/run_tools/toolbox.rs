@@ -1,4 +1,4 @@
-//! The tools of a loop, the host's and the agent's, by name.
+//! The tools of a loop by name: those of the host and those of the agent.
 
 use serde_json::Value;
 
@@ -14,7 +14,7 @@ pub(super) struct Toolbox<'a> {
 }
 
 impl<'a> Toolbox<'a> {
-    /// Asks the host for its tools, unless none are wanted.
+    /// Asks the host for its tools, unless the loop uses none of them.
     pub(super) fn open(
         host: Tools<'_>,
         wanted: &HostTools,
@@ -34,7 +34,7 @@ impl<'a> Toolbox<'a> {
             let shown = available.filter(|spec| {
                 wanted.holds(&spec.name) && !specs.iter().any(|(own, _)| own.name == spec.name)
             });
-            // The host's first, in its order: models look there first.
+            // The host's tools come first, in the host's order, since models prefer the first ones.
             let mut all: Vec<_> = shown.map(|spec| (spec, Server::Host)).collect();
             all.append(&mut specs);
             specs = all;
@@ -51,7 +51,7 @@ impl<'a> Toolbox<'a> {
         found.map(|(_, server)| *server)
     }
 
-    /// The names, for a model that asked for another.
+    /// Returns the names, for a model that called an unknown tool.
     pub(super) fn names(&self) -> String {
         let names: Vec<_> = self.specs.iter().map(|(spec, _)| &*spec.name).collect();
         if names.is_empty() {
@@ -61,7 +61,7 @@ impl<'a> Toolbox<'a> {
         }
     }
 
-    /// Lets the agent's tool of this number carry a call out.
+    /// Lets the agent's tool at this index carry out a call.
     pub(super) fn serve(&mut self, at: usize, arguments: Value) -> Result<Answer> {
         match self.served.get_mut(at) {
             Some(tool) => tool.call(arguments),

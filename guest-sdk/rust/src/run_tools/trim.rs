@@ -1,30 +1,31 @@
-//! Where the conversation may be cut, and what stands for the older part. Pure.
+//! Decides where the conversation may be cut, and builds the text that replaces the older part.
+//! Pure.
 
 use super::render::excerpt;
 use super::window;
 use crate::{Message, Role};
 
-/// A summary that stands for fewer messages gains nothing.
+/// The smallest number of messages that is worth a summary.
 const GAIN_MIN: usize = 2;
 
-/// The same for one that follows another: where the messages that stay fill the window by
-/// themselves, it would otherwise be written again after every step.
+/// The same for a summary that follows another one. If the messages that stay fill the window by
+/// themselves, a smaller number would write a summary after every step.
 const FURTHER_GAIN_MIN: usize = 4;
 
-/// Bytes of the longest request that a summary repeats word for word.
+/// The largest number of bytes of the request that a summary repeats word for word.
 const REQUEST_BYTES_MAX: usize = 8 * 1024;
 
-/// What a summary has to gain.
+/// How much a summary has to gain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Gain {
-    /// So much that it is worth its tokens.
+    /// Enough to be worth its tokens.
     Worthwhile,
-    /// Anything: the conversation does not fit.
+    /// Anything, since the conversation does not fit.
     Any,
 }
 
-/// How many of the newest messages, of `keep` at the most, have no more than so many tokens. One
-/// at the least, if any are to be kept.
+/// Returns how many of the newest messages have at most `tokens_max` tokens together: at most
+/// `keep`, and at least one if `keep` is not 0.
 pub(super) fn fitting(newest: &[Message], keep: usize, tokens_max: Option<u64>) -> usize {
     let Some(tokens_max) = tokens_max else {
         return keep;
@@ -37,9 +38,9 @@ pub(super) fn fitting(newest: &[Message], keep: usize, tokens_max: Option<u64>) 
     fitting.count().max(keep.min(1))
 }
 
-/// Where the message is through which a summary may stand, so that at least `keep` messages stay
-/// and no result stands without its call. None if that gains too little beyond the last summary,
-/// which stands through `done`.
+/// Returns the index of the last message that a summary may replace, so that at least `keep`
+/// messages stay and no result is separated from its call. None if that replaces too few messages
+/// beyond `done`, the last message that the present summary replaces.
 pub(super) fn through(
     newest: &[Message],
     keep: usize,
@@ -64,8 +65,8 @@ pub(super) fn through(
     kept.checked_sub(1).filter(|_| gained >= enough)
 }
 
-/// The summary as a later request begins with it: what was asked for, word for word as far as so
-/// many bytes reach, unless that stands behind it anyway, and what came of it.
+/// Returns the text of the summary. It begins with the latest request word for word, up to
+/// `bytes_max` bytes, unless the request is among the messages that stay; the account follows.
 pub(super) fn summary(request: Option<&str>, account: &str, bytes_max: usize) -> String {
     let mut text = "Summary of the conversation up to here.\n\n".to_owned();
     if let Some(request) = request {

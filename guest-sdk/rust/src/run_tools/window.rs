@@ -1,28 +1,28 @@
-//! How full the model's window is: what the service counted, and an estimate of what it did not.
-//! Pure.
+//! Tracks how full the model's window is: uses the service's counts, and estimates the rest. Pure.
 
 use crate::model::{Reply, Request};
 use crate::{Body, Content, Error, Message, Part, ToolResult};
 
-/// Bytes of text that are counted as one token, where no service did.
+/// The number of bytes of text that count as one token where the service reports no tokens.
 ///
-/// Measured with OpenAI's encodings o200k_base and cl100k_base: English prose 3.9, Rust 4.0,
-/// Python 4.2, JSON 2.9, a lock file 2.7, Chinese 4.2 and 2.8 bytes a token. Digits and base64
-/// have 1.4 to 1.8, so that a conversation full of them is estimated too small: what the service
-/// counts, or its refusal, corrects that.
+/// Measured with OpenAI's encodings o200k_base and cl100k_base: English prose 3.9, Rust 4.0, Python
+/// 4.2, JSON 2.9, a lock file 2.7, Chinese 4.2 and 2.8 bytes a token. Digits and base64 have 1.4 to
+/// 1.8, so that the estimate is too small for a conversation full of them. The tokens that the
+/// service reports, or its refusal, correct that.
 pub(super) const BYTES_PER_TOKEN: u64 = 3;
 
-/// Tokens that an image or a file is counted as: Anthropic scales images down to about 1,600.
+/// The number of tokens that an image or a file counts as. Anthropic scales images down to about
+/// 1,600.
 const DATA_TOKENS: u64 = 1_600;
 
-/// Bytes that a piece of the conversation and the account of what came before have together, if
-/// the window is unknown; as many as about 20,000 tokens.
+/// The number of bytes that a piece of the conversation and the account of the earlier pieces have
+/// together if the window is unknown: about 20,000 tokens.
 const PIECE_BYTES_DEFAULT: usize = 64 * 1024;
 
-/// The same at the most, so that a summary of a large window leaves out no more than it must.
+/// The largest such number, so that a summary of a large window leaves out as little as possible.
 const PIECE_BYTES_MAX: usize = 256 * 1024;
 
-/// The same at the least: a model with a smaller window cannot summarise.
+/// The smallest such number: a model with a smaller window cannot summarise.
 pub(super) const PIECE_BYTES_MIN: usize = 2 * 1024;
 
 /// A model's window, and how much of it the next request fills.
@@ -35,7 +35,8 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// A window of so many tokens, if that is known. A summary is due at this share of it.
+    /// Creates a window of `tokens` tokens, if known, in which a summary is due at `percent`
+    /// percent.
     pub(super) fn new(tokens: Option<u32>, percent: u8) -> Self {
         Self {
             tokens,
@@ -49,12 +50,13 @@ impl Window {
         self.tokens
     }
 
-    /// The next request has so many tokens.
+    /// Sets the number of tokens of the next request.
     pub(super) fn restart(&mut self, used: u64) {
         self.used = used;
     }
 
-    /// Counts an answer, as the service does if it does, and the results that follow it.
+    /// Adds an answer and the results that follow it. Uses the tokens that the service reported, if
+    /// it did.
     pub(super) fn grow(&mut self, reply: &Reply, results: &[ToolResult]) {
         let usage = &reply.usage;
         let before = if usage.input_tokens > 0 {
@@ -66,8 +68,8 @@ impl Window {
         self.used = before.saturating_add(results);
     }
 
-    /// Takes the size from a service that refused a request as too long. It may be smaller than
-    /// what was said before; a larger one is no reason to doubt that.
+    /// Takes the size of the window from a service that refused a request as too long, if it is
+    /// smaller than the known size. A larger one gives no reason to change the known size.
     pub(super) fn learn(&mut self, refusal: &Error) {
         if let Some(told) = refusal.context_tokens() {
             self.tokens = Some(self.tokens.map_or(told, |known| known.min(told)));
@@ -79,7 +81,7 @@ impl Window {
         self.reaches(self.percent)
     }
 
-    /// Whether the next request fits no more, by all that is known.
+    /// Whether the next request is known or estimated not to fit.
     pub(super) fn is_over(&self) -> bool {
         self.reaches(100)
     }
@@ -90,14 +92,16 @@ impl Window {
             .is_some_and(|tokens| used >= u64::from(tokens) * percent)
     }
 
-    /// Tokens that the messages beside a summary may have, so that it is not due again at once.
+    /// Returns how many tokens the messages beside a summary may have, so that the next summary is
+    /// not due at once.
     pub(super) fn kept_max(&self) -> Option<u64> {
         self.tokens
             .map(|tokens| u64::from(tokens) * self.percent / 200)
     }
 
-    /// Bytes for a piece of the conversation and the account of what came before: half of the
-    /// window; the rest is for the answer, and for text with more tokens than estimated.
+    /// Returns the number of bytes for a piece of the conversation and the account of the earlier
+    /// pieces: half of the window. The other half is for the answer, and for text with more tokens
+    /// than estimated.
     pub(super) fn piece_bytes(&self) -> usize {
         let bytes = self.tokens.map_or(PIECE_BYTES_DEFAULT, |tokens| {
             let half = u64::from(tokens) * BYTES_PER_TOKEN / 2;
@@ -106,23 +110,23 @@ impl Window {
         bytes.clamp(PIECE_BYTES_MIN, self.piece_bytes_max)
     }
 
-    /// More bytes than these were refused.
+    /// Limits pieces to this number of bytes, after a service refused more.
     pub(super) fn limit_pieces(&mut self, bytes: usize) {
         self.piece_bytes_max = self.piece_bytes_max.min(bytes.max(PIECE_BYTES_MIN));
     }
 }
 
-/// Tokens of a text, estimated.
+/// Estimates the tokens of a text.
 pub(super) fn of_text(text: &str) -> u64 {
     (text.len() as u64).div_ceil(BYTES_PER_TOKEN)
 }
 
-/// Tokens of a message, estimated.
+/// Estimates the tokens of a message.
 pub(super) fn of_message(message: &Message) -> u64 {
     of_parts(&message.parts)
 }
 
-/// Tokens of what every request of a loop has beside the conversation, estimated.
+/// Estimates the tokens that every request of a loop has in addition to the conversation.
 pub(super) fn of_request(request: &Request) -> u64 {
     let (texts, parts) = request.own_content();
     let texts: u64 = texts.map(of_text).sum();

@@ -1,4 +1,4 @@
-//! How a host for tests answers each call.
+//! The calls of a host for tests.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -18,10 +18,10 @@ use crate::{
     Body, Capability, Code, Error, FinishReason, Message, Part, ToolCall, ToolResult, Usage,
 };
 
-/// Messages of a page at the most, as few as an agent has to be ready for.
+/// The largest number of messages in a page. Small, since an agent has to cope with small pages.
 const PAGE_MESSAGES: u32 = 100;
 
-/// Everything that a host for tests has.
+/// Everything that a host for tests holds.
 #[derive(Default)]
 pub(super) struct Inner {
     pub(super) conversation: Rc<RefCell<Conversation>>,
@@ -38,7 +38,7 @@ pub(super) struct Inner {
     values: [Rc<RefCell<Values>>; 2],
 }
 
-/// What the model is to say, and what it was asked.
+/// What the model will say, and what it was asked.
 #[derive(Default)]
 pub(super) struct Model {
     pub(super) replies: VecDeque<Reply>,
@@ -46,13 +46,13 @@ pub(super) struct Model {
     pub(super) context_tokens: Option<u32>,
     pub(super) overflow: Option<Overflow>,
     pub(super) bytes_per_token: Option<u64>,
-    /// Replies to every request whose last message holds these words.
+    /// Replies to every request whose last message contains these words.
     pub(super) standing: Vec<(String, Reply)>,
 }
 
 impl Model {
-    /// What the model says to a request: that it is too long, what it says to such requests, or
-    /// the next thing that it is to say.
+    /// Returns the reply to a request: a refusal if it is too long, the standing reply that fits
+    /// it, or the next reply in order.
     fn answer(&mut self, asked: &Asked) -> Result<Reply, Failure> {
         if let Some(overflow) = self.overflow.as_ref().filter(|own| own.refuses(asked)) {
             return Ok(if overflow.is_in_answer() {
@@ -72,7 +72,7 @@ impl Model {
 }
 
 impl Inner {
-    /// Refuses what was not granted, and everything once the run is being stopped.
+    /// Refuses a capability that was not granted, and every call once the run is being stopped.
     fn allow(&self, capability: Capability) -> Result<(), Failure> {
         if self.calls_left.get() == Some(0) {
             return Err(refusal(Code::Cancelled, "the run is being stopped"));
@@ -84,7 +84,8 @@ impl Inner {
         Ok(())
     }
 
-    /// The same for what counts.
+    /// As [`allow`](Self::allow), for calls that count towards the number after which the run is
+    /// stopped.
     fn count(&self, capability: Capability) -> Result<(), Failure> {
         self.allow(capability)?;
         self.calls_left
@@ -109,7 +110,7 @@ impl Inner {
         })
     }
 
-    /// Carries a call out, unless there is no such tool, or it is not JSON.
+    /// Carries a call out. Fails if there is no such tool or if the arguments are not JSON.
     fn serve(&self, call: &ToolCall) -> Result<ToolResult, Error> {
         let mut tools = self.tools.borrow_mut();
         let tool = tools.iter_mut().find(|tool| tool.spec().name == call.name);
@@ -280,7 +281,7 @@ impl Backend for Inner {
     }
 }
 
-/// Streams the rest of an answer into the transcript, and returns the whole.
+/// Streams the rest of an answer into the transcript, and returns the whole answer.
 pub(crate) fn gather(host: &dyn Backend, events: &mut Events) -> Result<model::Reply, Failure> {
     let mut reply = model::Reply {
         parts: Vec::new(),

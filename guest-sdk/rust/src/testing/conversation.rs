@@ -1,4 +1,4 @@
-//! The conversation that a host for tests keeps, with the rules of a real one.
+//! The conversation of a host for tests, with the rules of a real one.
 
 use crate::bindings::types::Failure;
 use crate::model::Input;
@@ -9,15 +9,15 @@ use crate::{Body, Code, Error, Message, Part, Role, ToolCall, ToolResult};
 #[derive(Debug, Default)]
 pub(super) struct Conversation {
     pub(super) messages: Vec<Message>,
-    /// The text, and through which message it stands.
+    /// Each summary: its text, and the id of the last message that it replaces.
     pub(super) summaries: Vec<(String, String)>,
-    /// Where the assistant's open message is, if one is open.
+    /// The index of the assistant's open message, if one is open.
     open: Option<usize>,
     ids: u64,
 }
 
 impl Conversation {
-    /// Adds a message that is over.
+    /// Adds a finished message.
     pub(super) fn add(&mut self, role: Role, parts: Vec<Part>) {
         self.open = None;
         self.begin(role, parts);
@@ -48,8 +48,8 @@ impl Conversation {
         results.any(|result| result.call_id == call)
     }
 
-    /// The assistant's message that takes what comes next. A step whose calls all have their
-    /// results is over.
+    /// Returns the assistant's message that takes the next part. A step in which every call has its
+    /// result is over, and a new message begins.
     fn assistant(&mut self) -> &mut Vec<Part> {
         let at = match self.open {
             Some(at) if at + 1 == self.messages.len() => at,
@@ -91,13 +91,13 @@ impl Conversation {
         Ok(part)
     }
 
-    /// The calls of a step that is not over.
+    /// Returns the calls of a step that is not over.
     fn open_calls(&self) -> impl Iterator<Item = &ToolCall> {
         let over = self.calls().all(|call| self.has_result(&call.id));
         self.calls().filter(move |_| !over)
     }
 
-    /// Whether this is a call of the open step.
+    /// Whether the id is that of a call of the open step.
     pub(super) fn is_open(&self, id: &str) -> bool {
         self.open_calls().any(|call| call.id == id)
     }
@@ -131,7 +131,8 @@ impl Conversation {
         Ok(())
     }
 
-    /// Messages by their places. The one through which the last summary stands says so.
+    /// Returns the messages with these indexes. The last message that the newest summary replaces
+    /// carries that summary in `extra`.
     pub(super) fn page(&self, places: std::ops::Range<usize>) -> Vec<Message> {
         let mut page = self.messages[places].to_vec();
         let summary = self.summaries.last();
@@ -144,7 +145,7 @@ impl Conversation {
         page
     }
 
-    /// What stands in front of a request, from after a message on.
+    /// Returns the conversation after the message with this id, as the front of a request.
     pub(super) fn since(&self, id: &str) -> Result<Vec<Input>, Failure> {
         let after = self.place(id)? + 1;
         let input = |message: &Message| Input {
@@ -154,7 +155,7 @@ impl Conversation {
         Ok(self.messages[after..].iter().map(input).collect())
     }
 
-    /// The same, from the last summary on, which stands first.
+    /// Returns the conversation since the last summary, with that summary first.
     pub(super) fn since_summary(&self) -> Result<Vec<Input>, Failure> {
         if let Some((text, through)) = self.summaries.last() {
             let mut messages = vec![Input {

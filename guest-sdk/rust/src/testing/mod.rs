@@ -21,12 +21,12 @@
 //! assert!(host.requests()[1].last_text().contains("It is blue."));
 //! ```
 //!
-//! The model says what the test told it to, in order. The transcript has the rules of a real
-//! one: a step is a message of the assistant and one of the tools, a result needs its call, and
-//! has one. Nothing is bounded unless a test says so ([`Host::overflow`]), nothing waits, and calls
-//! side by side go one by one.
+//! The model gives the replies of the test, in order. The transcript has the rules of a real one: a
+//! step consists of a message of the assistant and one of the tools, and each result belongs to one
+//! call, which has no other. Nothing is bounded unless a test sets a bound ([`Host::overflow`]), no
+//! call waits, and parallel calls are carried out one after the other.
 //!
-//! It exists on native targets only, so that no component holds any of it.
+//! It exists only on native targets, so that no component contains any of it.
 
 mod backend;
 mod conversation;
@@ -46,7 +46,7 @@ use crate::host;
 use crate::run_tools::ServeTool;
 use crate::{Agent, Capability, Config, Message, Origin, Outcome, Part, Result, Role, Turn};
 
-/// A host for one conversation. It is made before the agent runs and read afterwards.
+/// A host for one conversation. Configure it before the agent runs, and inspect it afterwards.
 pub struct Host {
     inner: Rc<Inner>,
     config_json: String,
@@ -60,8 +60,8 @@ impl Default for Host {
 }
 
 impl Host {
-    /// A host that grants everything, with an empty conversation, a model without words, no tools
-    /// and no secrets.
+    /// Creates a host that grants everything, with an empty conversation, a model without replies,
+    /// no tools and no secrets.
     pub fn new() -> Self {
         Self {
             inner: Rc::default(),
@@ -70,45 +70,47 @@ impl Host {
         }
     }
 
-    /// The next thing that the model says. A request beyond the last reply fails.
+    /// Adds the model's next reply. A request after the last reply fails.
     #[must_use]
     pub fn reply(self, reply: Reply) -> Self {
         self.model(|model| model.replies.push_back(reply));
         self
     }
 
-    /// What the model says to every request whose last message holds these words, before it says
-    /// the next thing. The first one that fits counts.
+    /// Sets the model's reply to every request whose last message contains these words. It takes
+    /// precedence over the replies in order; if several fit, the first one is used.
     #[must_use]
     pub fn reply_to(self, words: impl Into<String>, reply: Reply) -> Self {
         self.model(|model| model.standing.push((words.into(), reply)));
         self
     }
 
-    /// The model reports the tokens of each request, so many bytes of text ([`Asked::bytes`]) to
-    /// one. It reports only what its replies have unless set.
+    /// Lets the model report the tokens of each request, counting this number of bytes of text
+    /// ([`Asked::bytes`]) as one token. Unless set, the model reports only the tokens of its
+    /// replies.
     #[must_use]
     pub fn bytes_per_token(self, bytes: u64) -> Self {
         self.model(|model| model.bytes_per_token = Some(bytes.max(1)));
         self
     }
 
-    /// Which requests are refused as too long; none unless set. They take no reply.
+    /// Sets which requests are refused as too long. None are unless set. A refused request uses up
+    /// no reply.
     #[must_use]
     pub fn overflow(self, overflow: Overflow) -> Self {
         self.model(|model| model.overflow = Some(overflow));
         self
     }
 
-    /// The size of the model's window in tokens, as the host knows it; unknown unless set.
+    /// Sets the size of the model's window in tokens, as the host knows it. Unknown unless set.
     #[must_use]
     pub fn context_tokens(self, tokens: u32) -> Self {
         self.model(|model| model.context_tokens = Some(tokens));
         self
     }
 
-    /// A tool of the host's. What it fails with is recorded as the result of the call, and the
-    /// agent is told.
+    /// Adds a tool that the host serves. An error of the tool is recorded as the result of the
+    /// call, and is returned to the agent.
     #[must_use]
     pub fn tool(self, tool: impl ServeTool + 'static) -> Self {
         self.inner.tools.borrow_mut().push(Box::new(tool));
@@ -122,70 +124,70 @@ impl Host {
         self
     }
 
-    /// A capability that is not granted: models, tools, state or secrets.
+    /// Denies a capability. Takes effect for models, tools, state and secrets.
     #[must_use]
     pub fn deny(self, capability: Capability) -> Self {
         self.inner.denied.borrow_mut().push(capability);
         self
     }
 
-    /// Stops the run after so many calls for a model or a tool: they, state and secrets answer
-    /// `cancelled` from then on.
+    /// Stops the run after this number of calls to models and tools. From then on models, tools,
+    /// state and secrets fail with `cancelled`.
     #[must_use]
     pub fn cancel_after(self, calls: u32) -> Self {
         self.inner.calls_left.set(Some(calls));
         self
     }
 
-    /// How long the run may take, for an agent that asks.
+    /// Sets how long the run may take, which an agent can ask for.
     #[must_use]
     pub fn remaining(self, time: Duration) -> Self {
         self.inner.remaining.set(Some(time));
         self
     }
 
-    /// A message that was there before.
+    /// Adds a message that the conversation already has when the run begins.
     #[must_use]
     pub fn message(self, role: Role, parts: Vec<Part>) -> Self {
         self.inner.conversation.borrow_mut().add(role, parts);
         self
     }
 
-    /// Bytes that the host keeps, for parts that name them.
+    /// Adds bytes that the host keeps, for parts that name them by id.
     #[must_use]
     pub fn blob(self, id: impl Into<String>, bytes: Vec<u8>) -> Self {
         self.inner.blobs.borrow_mut().insert(id.into(), bytes);
         self
     }
 
-    /// The settings of the session.
+    /// Sets the settings of the session.
     #[must_use]
     pub fn config(mut self, config: &serde_json::Value) -> Self {
         self.config_json = config.to_string();
         self
     }
 
-    /// Who asks: `user` unless set, or `parent`, `resume`, `wake`, `answer`.
+    /// Sets what began the run: `user` unless set, or `parent`, `resume`, `wake`, `answer`.
     #[must_use]
     pub fn origin(mut self, origin: impl Into<Origin>) -> Self {
         self.origin = origin.into();
         self
     }
 
-    /// Lets an agent answer a prompt.
+    /// Runs an agent with a prompt.
     ///
     /// # Errors
     ///
-    /// What the agent fails with.
+    /// The agent's error.
     pub fn run<A: Agent>(&self, prompt: &str) -> Result<Outcome> {
         self.turn(prompt, A::run)
     }
 
-    /// Lets a part of an agent have a turn.
+    /// Runs a part of an agent with a turn.
     ///
     /// # Errors
     ///
-    /// What `act` fails with, or `invalid` for settings that do not fit.
+    /// The error of `act`, or `invalid` for settings that do not fit.
     pub fn turn<C: Config, R>(
         &self,
         prompt: &str,
@@ -194,11 +196,11 @@ impl Host {
         self.turn_of(vec![Part::text(prompt)], act)
     }
 
-    /// The same for a prompt of any parts.
+    /// As [`turn`](Self::turn), with a prompt of any parts.
     ///
     /// # Errors
     ///
-    /// As [`turn`](Self::turn).
+    /// As for [`turn`](Self::turn).
     pub fn turn_of<C: Config, R>(
         &self,
         parts: Vec<Part>,
@@ -225,41 +227,41 @@ impl Host {
     }
 }
 
-/// What came of it.
+/// The results of a run.
 impl Host {
-    /// All text of the assistant, joined.
+    /// Returns all text of the assistant, joined.
     pub fn text(&self) -> String {
         let messages = self.messages().into_iter();
         let assistant = messages.filter(|message| message.role == Role::Assistant);
         assistant.map(|message| message.text()).collect()
     }
 
-    /// The conversation, from the first message on; summaries are not part of it.
+    /// Returns the conversation from the first message on, without summaries.
     pub fn messages(&self) -> Vec<Message> {
         self.inner.conversation.borrow().messages.clone()
     }
 
-    /// How many messages the agent read from the conversation.
+    /// Returns how many messages the agent read from the conversation.
     pub fn messages_read(&self) -> usize {
         self.inner.messages_read.get()
     }
 
-    /// Summaries in order: the text, and through which message it stands.
+    /// Returns the summaries in order: each text, and the id of the last message that it replaces.
     pub fn summaries(&self) -> Vec<(String, String)> {
         self.inner.conversation.borrow().summaries.clone()
     }
 
-    /// What the model was asked, as it saw it.
+    /// Returns the requests to the model, as the model received them.
     pub fn requests(&self) -> Vec<Asked> {
         self.model(|model| model.requests.clone())
     }
 
-    /// The session's title, if the agent gave it one.
+    /// Returns the session's title, if the agent set one.
     pub fn title(&self) -> Option<String> {
         self.inner.title.borrow().clone()
     }
 
-    /// The lines for the operator.
+    /// Returns the log lines for the operator.
     pub fn log(&self) -> Vec<String> {
         self.inner.log.borrow().clone()
     }

@@ -1,10 +1,10 @@
-//! A model's window as a test makes it: which requests do not fit, and what is said about that.
+//! The window of a test's model: which requests are too long, and what the refusal says.
 
 use super::reply::Asked;
 use crate::bindings::types::Failure;
 use crate::{Code, Error};
 
-/// How a service refuses what is too long for its model.
+/// How a service refuses a request that is longer than its model's window.
 #[derive(Clone, Debug)]
 pub struct Overflow {
     bytes_max: usize,
@@ -13,8 +13,8 @@ pub struct Overflow {
 }
 
 impl Overflow {
-    /// Requests with more than so many bytes of text ([`Asked::bytes`]) are refused, before the
-    /// answer begins and without a word about the window's size.
+    /// Refuses requests with more than this number of bytes of text ([`Asked::bytes`]). The refusal
+    /// comes before the answer begins, and does not contain the size of the window.
     pub fn above(bytes_max: usize) -> Self {
         Self {
             bytes_max,
@@ -23,14 +23,14 @@ impl Overflow {
         }
     }
 
-    /// The same, and the refusal tells the window's size in tokens.
+    /// Adds the size of the window in tokens to the refusal.
     #[must_use]
     pub fn telling(mut self, context_tokens: u32) -> Self {
         self.context_tokens = Some(context_tokens);
         self
     }
 
-    /// The same, but the refusal is the first event of the answer.
+    /// Makes the refusal the first event of the answer.
     #[must_use]
     pub fn in_answer(mut self) -> Self {
         self.in_answer = true;

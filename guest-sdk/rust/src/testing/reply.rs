@@ -1,4 +1,4 @@
-//! What a test lets a model say, and what the model was asked.
+//! The replies of a test's model, and the requests that it received.
 
 use std::collections::VecDeque;
 
@@ -17,22 +17,22 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// An answer without words, to be added to.
+    /// Creates an empty answer.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Text.
+    /// Creates an answer with a text.
     pub fn text(text: impl Into<String>) -> Self {
         Self::new().and_text(text)
     }
 
-    /// A tool call. It gets an id of its own.
+    /// Creates an answer with a tool call, which gets an id of its own.
     pub fn call(name: impl Into<String>, arguments: &Value) -> Self {
         Self::new().and_call(name, arguments)
     }
 
-    /// A request that is refused, before anything was said.
+    /// Creates the failure of a request that is refused before the answer begins.
     pub fn refused(error: Error) -> Self {
         Self {
             refusal: Some(error),
@@ -40,27 +40,27 @@ impl Reply {
         }
     }
 
-    /// The same, and text.
+    /// Adds text.
     #[must_use]
     pub fn and_text(self, text: impl Into<String>) -> Self {
         self.and(Event::Text(text.into()))
     }
 
-    /// The same, and a tool call.
+    /// Adds a tool call.
     #[must_use]
     pub fn and_call(self, name: impl Into<String>, arguments: &Value) -> Self {
         self.and_raw_call(name, arguments.to_string())
     }
 
-    /// The same, and a tool call whose arguments need not be JSON.
+    /// Adds a tool call whose arguments need not be JSON.
     #[must_use]
     pub fn and_raw_call(mut self, name: impl Into<String>, arguments: impl Into<String>) -> Self {
         self.calls = true;
         self.and(Event::Part(Part::tool_call("", name, arguments)))
     }
 
-    /// The same, and a tool call that is cut off, which ends the answer with `max_tokens` unless
-    /// [`finish`](Self::finish) says otherwise.
+    /// Adds a tool call that is cut off. The answer then ends with `max_tokens`, unless
+    /// [`finish`](Self::finish) sets another reason.
     #[must_use]
     pub fn and_cut_call(mut self, name: impl Into<String>, arguments: impl Into<String>) -> Self {
         self.calls = true;
@@ -71,7 +71,7 @@ impl Reply {
         self.and(Event::Part(part))
     }
 
-    /// The same, and the tokens that it takes.
+    /// Sets the tokens that the answer reports.
     #[must_use]
     pub fn usage(self, input_tokens: u64, output_tokens: u64) -> Self {
         self.and(Event::Usage(Usage {
@@ -81,15 +81,14 @@ impl Reply {
         }))
     }
 
-    /// The same, and it breaks off with this error.
+    /// Lets the answer break off with this error.
     #[must_use]
     pub fn and_fails(mut self, error: Error) -> Self {
         self.events.push_back(Err(error));
         self
     }
 
-    /// The same with this reason for its end, instead of `end_turn` or, after a call,
-    /// `tool_use`.
+    /// Sets the reason for the answer's end, instead of `end_turn` or, after a call, `tool_use`.
     #[must_use]
     pub fn finish(mut self, reason: impl Into<FinishReason>) -> Self {
         self.finish = Some(reason.into());
@@ -102,24 +101,25 @@ impl Reply {
     }
 }
 
-/// What a model was asked, as it saw it.
+/// A request, as the model received it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Asked {
-    /// What it was told about its task.
+    /// The system prompt.
     pub system: Option<String>,
-    /// The conversation that the host put in front, and what the agent added.
+    /// The conversation that the host put in front, and the messages that the agent added.
     pub messages: Vec<Input>,
-    /// The names of the tools that it might call.
+    /// The names of the tools that the model was offered.
     pub tools: Vec<String>,
-    /// Whether it might call them.
+    /// Whether the model should call a tool, if the request says so.
     pub tool_choice: Option<ToolChoice>,
-    /// The schema that its answer had to fit.
+    /// The JSON Schema that the answer had to fit, if one was set.
     pub output_schema: Option<String>,
 }
 
 impl Asked {
-    /// Bytes of all its text: its task, and of its messages the text, the calls and the results.
+    /// Returns the bytes of all text in the request: the system prompt, and the texts, calls and
+    /// results of the messages.
     pub fn bytes(&self) -> usize {
         let parts = self.messages.iter().flat_map(|message| &message.parts);
         let parts = parts.map(|part| match &part.body {
@@ -131,7 +131,7 @@ impl Asked {
         self.system.as_ref().map_or(0, String::len) + parts.sum::<usize>()
     }
 
-    /// The text of the last message, and of the results in it.
+    /// Returns the text of the last message and of the tool results in it.
     pub fn last_text(&self) -> String {
         let parts = self.messages.last().map_or(&[][..], |last| &last.parts);
         let texts = parts.iter().map(|part| match part.as_tool_result() {

@@ -20,14 +20,14 @@ pub(crate) trait RunSpawner: Send + Sync + 'static {
     fn agents(&self) -> Vec<(AgentId, String)>;
 }
 
-/// A run that is to be started.
+/// A run to be started.
 pub(crate) struct Child {
     /// The run that starts it.
     pub(crate) parent: CallContext,
     pub(crate) agent: String,
     pub(crate) prompt: String,
     pub(crate) title: Option<String>,
-    /// JSON.
+    /// The configuration, as JSON text.
     pub(crate) config: Option<String>,
     pub(crate) lineage: Lineage,
 }

@@ -8,7 +8,7 @@ use lastword_types::session::{
 };
 use sha2::{Digest, Sha256};
 
-/// Bytes of the largest data part.
+/// The largest number of bytes in a data part.
 pub(crate) const BLOB_BYTES_MAX: usize = 8 << 20;
 
 /// Bytes that a part refers to, which are stored before the part.
@@ -53,7 +53,7 @@ pub(crate) fn blob_of(bytes: Vec<u8>, stored: &mut Vec<Blob>) -> BlobId {
     id
 }
 
-/// Stored bytes under their digest, and where they are named.
+/// Adds the bytes of a blob to those to be stored. Returns their digest and their number.
 fn blob_in(blob: wit::Blob, stored: &mut Vec<Blob>) -> Result<(BlobId, u64), wit::Failure> {
     match blob.source {
         wit::Source::Inline(bytes) if bytes.len() > BLOB_BYTES_MAX => Err(failure(

@@ -65,7 +65,7 @@ impl Authorize for CallPermits {
 }
 
 impl RunPermits {
-    /// Whether a capability is granted at least in part, or could be by a policy or an answer.
+    /// Whether a capability is granted at least in part, or a policy or an answer could grant it.
     pub(crate) fn is_to_be_had(&self, capability: Capability) -> bool {
         let asks = self.asks || self.policy.is_some();
         self.authority.has(capability) || (asks && self.authority.could_have(capability))

@@ -8,11 +8,11 @@ use lastword_types::id::RunId;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Lines that one run may log.
+/// The largest number of lines that one run may log.
 const LINES_MAX: u32 = 1000;
-/// Bytes of the longest line.
+/// The largest number of bytes in a line.
 const LINE_BYTES_MAX: usize = 4096;
-/// Lines of standard error that are kept for the detail of a crash.
+/// The number of lines of standard error that are kept for the detail of a crash.
 const LAST_WORDS: usize = 8;
 
 /// One guest's log.

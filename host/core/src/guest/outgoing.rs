@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
-/// Chunks of a response that may wait for the guest.
+/// The largest number of chunks of a response that wait for the guest.
 const CHUNKS_WAITING_MAX: usize = 2;
 
 /// The requests of one run's guest.
@@ -163,7 +163,7 @@ mod tests {
         }
     }
 
-    /// Every name is this machine.
+    /// Resolves every name to this machine.
     struct Loopback;
 
     impl Resolver for Loopback {
@@ -172,8 +172,8 @@ mod tests {
         }
     }
 
-    /// Takes one connection, answers its request with these bytes, and ends when the client has
-    /// closed the connection.
+    /// Accepts one connection, responds to its request with these bytes, and returns when the
+    /// client has closed the connection.
     async fn serve(answer: &'static [u8]) -> (u16, JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -194,7 +194,7 @@ mod tests {
         PermissionChecker::new(Arc::new(AllowAll))
     }
 
-    /// Never responds; reports when it was called and when the call was dropped.
+    /// Never responds. Reports when it is called and when the call is dropped.
     #[derive(Default)]
     struct Undecided {
         asked: Arc<Notify>,

@@ -12,9 +12,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{oneshot, watch};
 
-/// Questions that one run may have open at once.
+/// The largest number of questions that one run may have open at once.
 const OPEN_MAX: usize = 64;
-/// Bytes of the longest text in an answer.
+/// The largest number of bytes of a text in an answer.
 const TEXT_BYTES_MAX: usize = 64 << 10;
 
 /// The open questions of all live runs.
@@ -26,7 +26,7 @@ pub(crate) struct Questions {
 #[derive(Default)]
 struct Inner {
     open: HashMap<QuestionId, Open>,
-    /// How many answers with a lasting grant are on disk.
+    /// The number of answers with a lasting grant that are on disk.
     grants: u64,
 }
 
@@ -79,18 +79,18 @@ pub(crate) enum Unanswered {
     Refused(OutputRefused),
 }
 
-/// Why an answer does not count.
+/// Why an answer is not accepted.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Refused {
-    /// There is no such question.
+    /// The question does not exist.
     Unknown,
-    /// Another answer came first: this one.
+    /// Another answer came first; this is it.
     Answered(Answer),
-    /// The run that asked is over.
+    /// The run that asked has ended.
     Dismissed,
-    /// It does not fit the question.
+    /// The answer does not fit the question, for this reason.
     Unfit(String),
-    /// The question is open, but its run is over: the answer queues another run.
+    /// The question is open, but its run has ended: the answer queues another run.
     Waits,
     Store(StoreError),
 }
@@ -138,7 +138,7 @@ impl Questions {
             match self.open(asker, question.clone(), covers.clone(), grants)? {
                 Opened::Asked(taken_back, answer) => break (taken_back, answer),
                 Opened::Wait(mut settled) => {
-                    // Its sender goes with the entry.
+                    // The sender is dropped together with the entry.
                     let _settled = settled.changed().await;
                 }
                 Opened::Again => {}
@@ -149,7 +149,7 @@ impl Questions {
         answer.await.map_err(|_| Unanswered::Over)
     }
 
-    /// Whether the requested access has been granted by now.
+    /// Whether the requested access is granted by now.
     async fn is_granted(&self, holder: &GrantPrincipal, covers: Option<&Covers>) -> bool {
         let Some(covers) = covers else { return false };
         let granted = self.store.granted(holder.session, holder.agent.clone());
@@ -249,7 +249,7 @@ impl Questions {
                 kept.map_err(Refused::Store)
             }
             Turn::Second(mut settled) => {
-                // Its sender goes with the entry.
+                // The sender is dropped together with the entry.
                 let _settled = settled.changed().await;
                 self.late(id, answer).await
             }
@@ -340,7 +340,7 @@ impl Questions {
                 kinds_fit(&at.question.asked, &answer).map_err(Refused::Unfit)?;
                 Err(Refused::Waits)
             }
-            // Open, but without a waiting run: that run is ending.
+            // Open without a waiting run: that run is ending.
             QuestionState::Dismissed | QuestionState::Open => Err(Refused::Dismissed),
         }
     }

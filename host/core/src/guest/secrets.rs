@@ -1,5 +1,5 @@
-//! Tells a guest whether a secret exists, and never its value. No person is asked for permission:
-//! they could take the question for one about sending the secret.
+//! Tells a guest whether a secret exists, and never its value. No person is asked for permission,
+//! since they could take the question for one about sending the secret.
 
 use crate::guest::control::Control;
 use crate::guest::failure::{denied, ensure_not_stopping, failure};
@@ -9,7 +9,7 @@ use lastword_sandbox::bindings::lastword::agent::secrets::{Failure, Host};
 use lastword_types::permission::{self, Authority, Capability, Verdict};
 use std::sync::Arc;
 
-/// One guest's access to secrets; there is none if that is not granted.
+/// One guest's access to secrets. It is absent if the capability is not granted.
 pub(crate) struct SecretsHost {
     pub(crate) control: Arc<Control>,
     pub(crate) granted: Option<Access>,

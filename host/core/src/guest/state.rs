@@ -8,18 +8,18 @@ use lastword_store::{PutState, StateOwner, StateQuota, StateScope, Store};
 use lastword_types::permission::Capability;
 use std::sync::Arc;
 
-/// Bytes of the longest key.
+/// The largest number of bytes of a key.
 const KEY_BYTES_MAX: usize = 512;
-/// Keys that one agent may have per session, and as many per workspace.
+/// The largest number of keys of one agent per session, and also per workspace.
 const KEYS_MAX: u64 = 1000;
 
-/// One guest's access to its values; there is none if that is not granted.
+/// One guest's access to its values. It is absent if the capability is not granted.
 pub(crate) struct State {
     pub(crate) control: Arc<Control>,
     pub(crate) values: Option<Values>,
 }
 
-/// Whose values, and how many bytes of them.
+/// The owner of the values, and the largest number of their bytes.
 pub(crate) struct Values {
     pub(crate) store: Store,
     pub(crate) owner: StateOwner,

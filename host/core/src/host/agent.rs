@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
 
-/// How long an agent may take to return its manifest.
+/// The longest time that an agent may take to return its manifest.
 const DESCRIBE: Duration = Duration::from_secs(5);
 
 /// The source of a component.

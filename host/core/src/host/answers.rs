@@ -24,7 +24,7 @@ impl Host {
     /// Returns the open questions of all sessions, the oldest first; at most 1,000.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// If the store cannot be read.
     pub async fn questions(&self) -> Result<Vec<Question>, HostError> {
         Ok(self.inner.store.open_questions(OpenQuestions::All).await?)
     }
@@ -32,7 +32,7 @@ impl Host {
     /// Returns the open questions of these workspaces, which need not be open.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// If the store cannot be read.
     pub async fn questions_in(
         &self,
         workspaces: Vec<WorkspaceId>,
@@ -44,7 +44,7 @@ impl Host {
     /// Returns the workspaces that have open questions, in no order. They need not be open.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// If the store cannot be read.
     pub async fn asking_workspaces(&self) -> Result<Vec<WorkspaceId>, HostError> {
         Ok(self.inner.store.asking_workspaces().await?)
     }
@@ -79,7 +79,7 @@ impl Host {
     /// the same answer with the same key returns that run again.
     ///
     /// # Errors
-    /// As [`Host::answer`]; [`HostError::KeyConflict`].
+    /// As for [`Host::answer`]; [`HostError::KeyConflict`].
     pub async fn answer_with_key(
         &self,
         id: QuestionId,
@@ -219,7 +219,7 @@ impl Workspace {
     /// Returns the open questions of its sessions, the oldest first; at most 1,000.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// If the store cannot be read.
     pub async fn questions(&self) -> Result<Vec<Question>, HostError> {
         self.host.questions_in(vec![self.inner.id]).await
     }

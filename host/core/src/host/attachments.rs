@@ -4,17 +4,17 @@ use super::HostError;
 use crate::guest::{BLOB_BYTES_MAX, Blob, blob_of};
 use lastword_types::session::{Part, PartBody};
 
-/// Attachments of one prompt at the most.
+/// The largest number of attachments of one prompt.
 pub const ATTACHMENTS_MAX: usize = 64;
-/// Bytes of one attachment at the most.
+/// The largest number of bytes of one attachment.
 pub const ATTACHMENT_BYTES_MAX: usize = BLOB_BYTES_MAX;
-/// Bytes of the attachments of one prompt at the most, all together.
+/// The largest number of bytes of all attachments of one prompt together.
 pub const ATTACHED_BYTES_MAX: usize = 20 << 20;
 
-/// Characters of the longest media type and of the longest name.
+/// The largest number of characters of a media type, and of a name.
 const WORD_CHARS_MAX: usize = 255;
 
-/// What is attached: the parts that say so, and their bytes.
+/// The attachments of a prompt: their parts, and the bytes.
 #[derive(Clone, Default, PartialEq)]
 pub(super) struct Attachments {
     pub(super) parts: Vec<Part>,
@@ -33,7 +33,7 @@ impl Attachments {
         self.parts.push(body.into());
     }
 
-    /// Refuses attachments beyond the bounds.
+    /// Refuses attachments that exceed the bounds.
     pub(super) fn check(&self) -> Result<(), HostError> {
         let count = self.parts.len();
         if count > ATTACHMENTS_MAX {
@@ -64,7 +64,7 @@ impl Attachments {
     }
 }
 
-/// Refuses a media type that is none, and a name that is longer than a file's.
+/// Refuses an invalid media type, and a name that is longer than a file name can be.
 fn check_words(part: &Part) -> Result<(), HostError> {
     let PartBody::Data {
         media_type, name, ..
@@ -89,7 +89,7 @@ fn check_words(part: &Part) -> Result<(), HostError> {
     Ok(())
 }
 
-/// Whether a text is `type/subtype`, be it with parameters.
+/// Whether a text is `type/subtype`, with or without parameters.
 fn is_media_type(text: &str) -> bool {
     let (essence, parameters) = text.split_once(';').unwrap_or((text, ""));
     let token = |text: &str| {

@@ -6,21 +6,21 @@ use lastword_store::kept_bytes;
 use lastword_types::session::{Part, TODO_CHARS_MAX, TODO_POINTS_MAX, Todo};
 use std::collections::BTreeMap;
 
-/// Bytes of the longest prompt, as JSON and without the bytes of what is attached.
+/// The largest number of bytes of a prompt, as JSON and without the bytes of attachments.
 pub const PROMPT_BYTES_MAX: usize = 4 << 20;
-/// Bytes of the longest configuration of an agent for one run.
+/// The largest number of bytes of an agent's configuration for one run.
 pub const CONFIG_BYTES_MAX: usize = 256 << 10;
-/// Bytes of the longest idempotency key.
+/// The largest number of bytes of an idempotency key.
 pub const KEY_BYTES_MAX: usize = 255;
-/// Labels of one prompt.
+/// The largest number of labels of a prompt.
 pub const LABELS_MAX: usize = 32;
-/// Bytes of the longest name of a label.
+/// The largest number of bytes of a label's name.
 pub const LABEL_NAME_BYTES_MAX: usize = 128;
-/// Bytes of the longest value of a label.
+/// The largest number of bytes of a label's value.
 pub const LABEL_VALUE_BYTES_MAX: usize = 1024;
-/// Rules, of both kinds together, that a workspace may be opened with.
+/// The largest number of rules of a workspace, of both kinds together.
 pub const RULES_MAX: usize = 1024;
-/// Bytes of the longest of them.
+/// The largest number of bytes of a rule.
 pub const RULE_BYTES_MAX: usize = 4096;
 
 fn invalid(why: String) -> HostError {
@@ -104,7 +104,7 @@ pub(super) fn check_todo(todo: &[Todo]) -> Result<(), HostError> {
     )))
 }
 
-/// Refuses more rules than may be kept.
+/// Refuses more rules than a workspace may have.
 pub(super) fn check_options(options: &WorkspaceOptions) -> Result<(), HostError> {
     let stored = options.stored();
     let rules = || stored.grants.iter().chain(&stored.denied);

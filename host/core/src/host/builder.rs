@@ -39,12 +39,12 @@ use tokio::sync::watch;
 
 /// The default number of runs at the same time.
 const CONCURRENT_RUNS: u32 = 256;
-/// Bytes of the largest linear memory; see [`Limits::memory_bytes`].
+/// The size of the largest linear memory in bytes; see [`Limits::memory_bytes`].
 const MEMORY_BYTES: usize = 128 << 20;
 
 /// How long a created workspace is held for its client.
 const HOLD: Duration = Duration::from_secs(30);
-/// How long a client may be without a stream.
+/// How long a client may have no stream.
 const DETACH_GRACE: Duration = Duration::from_secs(10);
 
 /// The directory of the host's own files: those that guests leave, and compiled components.
@@ -137,9 +137,10 @@ impl HostBuilder {
         }
     }
 
-    /// The directory of all data; created if it is missing. One host owns it at a time. No
-    /// workspace may contain it or lie in it, so a program that opens its current directory as a
-    /// workspace must set another one. Default: `.lastword` in the current directory.
+    /// Sets the directory of all data, which is created if it is missing. One host owns it at a
+    /// time. No workspace may contain it or lie in it, so a program that opens its current
+    /// directory as a workspace must set another one. Default: `.lastword` in the current
+    /// directory.
     #[must_use]
     pub fn data_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.data_dir = Some(directory.into());
@@ -174,32 +175,33 @@ impl HostBuilder {
         self
     }
 
-    /// The directory of compiled components. The host runs its files without further checks, so no
-    /// workspace may contain it or lie in it. Default: `cache` in the data directory.
+    /// Sets the directory of compiled components. The host runs its files without further checks,
+    /// so no workspace may contain it or lie in it. Default: `cache` in the data directory.
     #[must_use]
     pub fn cache_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.cache_dir = Some(directory.into());
         self
     }
 
-    /// The provider of the models that agents use. Default: none.
+    /// Sets the provider of the models that agents use. Default: none.
     #[must_use]
     pub fn model(mut self, provider: impl ModelProvider) -> Self {
         self.brought.model = Some(Arc::new(provider));
         self
     }
 
-    /// Tools for agents, beside the host's own: of the embedder, or of MCP servers
-    /// (`lastword::mcp::McpServers`), which get the host's secrets where their settings name some,
-    /// its clock, the directories of its workspaces, and a folder for tokens. May be called more
-    /// than once; the first provider that has a tool of a name serves it. Default: none.
+    /// Adds tools for agents, in addition to the built-in ones: those of the embedder, or those of
+    /// MCP servers (`lastword::mcp::McpServers`). MCP servers get the host's secrets if their
+    /// settings name some, its clock, the directories of its workspaces, and a directory for
+    /// tokens. May be called more than once; if several providers have a tool of the same name, the
+    /// first one serves it. Default: none.
     #[must_use]
     pub fn tools(mut self, provider: impl ToolProvider) -> Self {
         self.tools.push(Arc::new(provider));
         self
     }
 
-    /// Supplies providers to single workspaces, such as a model with each customer's own account.
+    /// Sets the function that supplies providers to single workspaces, such as a model with each customer's own account.
     ///
     /// The function is called each time this host opens a workspace, whatever opens it: a caller, a
     /// held prompt, or a session whose time has come. It gets the workspace's key, runs on the
@@ -239,7 +241,7 @@ impl HostBuilder {
         self
     }
 
-    /// Which commands agents may run that are granted `run-commands`. Default: none.
+    /// Sets the commands that agents with `run-commands` may run. Default: none.
     #[cfg(feature = "commands")]
     #[must_use]
     pub fn commands(mut self, commands: Commands) -> Self {
@@ -247,49 +249,49 @@ impl HostBuilder {
         self
     }
 
-    /// The policy for accesses that no rule decides. It comes before a question to a person.
-    /// Default: none.
+    /// Sets the policy for accesses that no rule decides. It is asked before a person is. Default:
+    /// none.
     #[must_use]
     pub fn permission_policy(mut self, policy: impl PermissionPolicy) -> Self {
         self.brought.policy = Some(Arc::new(policy));
         self
     }
 
-    /// Denies a capability, or what a rule extends to, in every workspace of this host, however
-    /// and whenever it is opened, be it by a recovery or a wake. No grant, no answer, no policy
-    /// and no options of a workspace lift it; it is not stored, so that the next host has only
-    /// what its own builder says. May be called more than once. Default: nothing.
+    /// Denies a capability, or the targets of a rule, in every workspace of this host, even if the
+    /// host itself opens it for recovery or a wake. No grant, answer, policy or option of a
+    /// workspace lifts it. It is not stored: the next host has only the denials of its own builder.
+    /// May be called more than once. Default: nothing is denied.
     #[must_use]
     pub fn deny(mut self, rule: impl Into<Rule>) -> Self {
         self.denied.push(rule.into());
         self
     }
 
-    /// The secrets that the host may insert into its requests. Default: none.
+    /// Sets the secrets that the host may insert into its requests. Default: none.
     #[must_use]
     pub fn secrets(mut self, secrets: Secrets) -> Self {
         self.brought.secrets = secrets;
         self
     }
 
-    /// How agents' requests reach the network. Default: the public internet alone, for those
-    /// that are granted `network`.
+    /// Sets how agents' requests reach the network. Default: only the public internet, for agents
+    /// with `network`.
     #[must_use]
     pub fn http(mut self, options: HttpOptions) -> Self {
         self.http = options;
         self
     }
 
-    /// The limits of runs whose workspace sets none of its own.
+    /// Sets the limits of runs whose workspace sets none of its own.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// How many runs execute at the same time; the others wait. Default: 256, or as many as fit
-    /// into the memory of the machine or control group, at [`Limits::memory_bytes`] each. A number
-    /// that is set here applies regardless of memory. It is bounded by the machine's
+    /// Sets how many runs execute at the same time; further ones wait. Default: 256, or as many as
+    /// fit into the memory of the machine or control group, at [`Limits::memory_bytes`] each. A
+    /// number that is set here applies regardless of memory. It is bounded by the machine's
     /// `vm.max_map_count`.
     #[must_use]
     pub fn concurrent_runs(mut self, runs: u32) -> Self {
@@ -297,69 +299,69 @@ impl HostBuilder {
         self
     }
 
-    /// How many runs execute at the same time, unless fewer fit into the memory.
+    /// Sets how many runs execute at the same time, unless fewer fit into the memory.
     #[must_use]
     pub fn concurrent_runs_max(mut self, runs: u32) -> Self {
         self.concurrent_runs = ConcurrentRuns::AtMost(runs.max(1));
         self
     }
 
-    /// The host's clock. It is trusted like the host itself. Default: the machine's clock.
+    /// Sets the host's clock. It is trusted like the host itself. Default: the machine's clock.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
         self
     }
 
-    /// How long a client that created a workspace keeps it open without a stream. Default
-    /// 30 s.
+    /// Sets how long a client that created a workspace keeps it open without a stream. Default: 30
+    /// s.
     #[must_use]
     pub fn hold(mut self, hold: Duration) -> Self {
         self.claims.hold = hold;
         self
     }
 
-    /// How long a client that lost its last stream may take to come back. Default 10 s.
+    /// Sets how long a client that lost its last stream may take to come back. Default: 10 s.
     #[must_use]
     pub fn detach_grace(mut self, grace: Duration) -> Self {
         self.claims.grace = grace;
         self
     }
 
-    /// What happens to the runs of a workspace that has no claim left. Default: they continue.
+    /// Sets what happens to the runs of a workspace without a claim. Default: they continue.
     #[must_use]
     pub fn on_last_client(mut self, then: OnLastClient) -> Self {
         self.claims.on_last_client = then;
         self
     }
 
-    /// How long runs may continue during a shutdown before they are stopped. Default 0.
+    /// Sets how long runs may continue during a shutdown before they are stopped. Default: 0.
     #[must_use]
     pub fn drain(mut self, drain: Duration) -> Self {
         self.drain = drain;
         self
     }
 
-    /// How long the events of runs that have ended are kept; messages and receipts stay.
-    /// Default: for ever.
+    /// Sets how long the events of runs that have ended are kept; messages and receipts stay.
+    /// Default: forever.
     #[must_use]
     pub fn retention(mut self, age: Option<Duration>) -> Self {
         self.retention = age;
         self
     }
 
-    /// Whether the host by itself continues sessions whose runs ended waiting for a time, once
-    /// that has come, and opens their workspaces for it. Otherwise they wait until
-    /// [`Host::wake_due`] is called, or another host wakes them; answers still continue them.
-    /// Default: it does.
+    /// Sets whether the host by itself continues sessions whose runs ended waiting for a time, once
+    /// that time has come, and opens their workspaces to do so. Otherwise they wait until
+    /// [`Host::wake_due`] is called, or until another host wakes them; answers still continue them.
+    /// Default: true.
     #[must_use]
     pub fn wakes(mut self, wakes: bool) -> Self {
         self.wakes = wakes;
         self
     }
 
-    /// Where components are compiled that are not in the cache. Default: in this process, those
-    /// that look cheap enough ([`Compiler::in_process`]).
+    /// Sets where components are compiled that are not in the cache. Default: in this process, if
+    /// they look cheap enough ([`Compiler::in_process`]).
     ///
     /// ```no_run
     /// use lastword::{Compiler, Host};
@@ -378,11 +380,11 @@ impl HostBuilder {
         self
     }
 
-    /// Raises this process's soft limit of open files to its hard one when the host is built.
-    /// Guests share a half of the limit ([`Limits::descriptors`]), the host has the rest, and the
-    /// usual soft limit of 1,024 is little for either; it is low for programs that use `select`,
-    /// so that commands and MCP servers begin with what it was before. A library must not change
-    /// its process unasked: default is to leave the limit as it is.
+    /// Raises this process's soft limit of open files to its hard limit when the host is built.
+    /// Guests share half of the limit ([`Limits::descriptors`]) and the host has the rest; the
+    /// usual soft limit of 1,024 is small for both. It is that low for the sake of programs that
+    /// use `select`, so commands and MCP servers start with the earlier limit. Since a library must
+    /// not change its process unasked, the default is to leave the limit unchanged.
     #[must_use]
     pub fn raise_descriptor_limit(mut self) -> Self {
         self.raises_descriptors = true;
@@ -393,9 +395,9 @@ impl HostBuilder {
     /// embedder's extensions run on the tokio runtime that this is called from; guests run on a
     /// separate one.
     ///
-    /// # Errors
-    /// [`HostError::NoRuntime`] outside a tokio runtime, and in one without timers or I/O; when
-    /// the directory is in use or cannot be opened, the database is newer, or there is no engine.
+    /// [`HostError::NoRuntime`] outside a tokio runtime, and in one without timers or I/O. Also if
+    /// the directory is in use or cannot be opened, if the database has a newer format, or if the
+    /// engine cannot be created.
     pub async fn build(self) -> Result<Host, HostError> {
         let embedder = embedder_runtime()?;
         let guests = Guests::start()?;
@@ -527,7 +529,8 @@ async fn engine(concurrent_runs: ConcurrentRuns, limits: Limits) -> Result<Arc<E
     ))
 }
 
-/// The soft limit of descriptors from before it was raised.
+/// Raises the soft limit of descriptors, and returns the earlier one; `None` if there is none, or
+/// if it cannot be raised.
 fn raised() -> Option<u64> {
     descriptors::raise().unwrap_or_else(|error| {
         tracing::warn!(%error, "the limit of open files cannot be raised");
@@ -560,7 +563,7 @@ fn begin(inner: &Arc<HostInner>, wakes: bool) -> Host {
     Host { inner: lease }
 }
 
-/// The directory of a workspace that is open.
+/// Returns the directory of an open workspace.
 fn directory(host: Option<&Weak<HostInner>>, id: WorkspaceId) -> Option<PathBuf> {
     let host = host?.upgrade()?;
     let open = host.workspaces.lock().open(id).ok()?;
@@ -594,8 +597,8 @@ fn unlinkable(error: impl std::fmt::Display) -> HostError {
     }
 }
 
-/// The runtime that this is called from, if it has timers and I/O: without them the first cancel
-/// would panic.
+/// Returns the current runtime, if it has timers and I/O. Without them the first cancel would
+/// panic.
 fn embedder_runtime() -> Result<Handle, HostError> {
     let runtime = Handle::try_current().map_err(|_| HostError::NoRuntime)?;
     // There is no other way to find out; the panic hook reports the panic.
@@ -611,8 +614,8 @@ fn embedder_runtime() -> Result<Handle, HostError> {
 pub(super) struct Guests(Option<Runtime>, Handle);
 
 impl Guests {
-    /// Guests that compute hold a thread for a tick at a time, so they get threads of their own;
-    /// which of them became ready is looked for before each poll, not after many.
+    /// Starts the threads. A guest that computes occupies a thread for a tick at a time, so guests
+    /// get threads of their own; these look for guests that became ready before each poll.
     fn start() -> Result<Self, HostError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .thread_name("lastword-guest")
@@ -637,14 +640,15 @@ impl Guests {
 impl Drop for Guests {
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
-            // Dropping a runtime inside async code panics, and a blocked file read would hold it
-            // for ever.
+            // Dropping a runtime inside async code panics, and a blocked file read would delay it
+            // forever.
             runtime.shutdown_background();
         }
     }
 }
 
-/// By how much guests' threads yield to those that write, stop guests and answer.
+/// By how much guests' threads are lowered in priority below the threads that write, stop guests
+/// and respond.
 const GUEST_NICENESS: i32 = 5;
 
 /// Lowers the priority of a guest's thread: guests may compute without end, and the threads that

@@ -14,14 +14,14 @@ use std::any::Any;
 use std::path::PathBuf;
 use tokio::task::JoinError;
 
-/// Why the host did not do what it was asked.
+/// Why the host did not carry out a request.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HostError {
     /// The data directory could not be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// There is no engine.
+    /// The engine could not be created.
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// A component could not be loaded.
@@ -72,7 +72,7 @@ pub enum HostError {
          its embedder brings, which the log of panics places"
     )]
     Panicked {
-        /// What it was to do.
+        /// The operation of the task.
         doing: &'static str,
         /// The panic's message.
         message: String,
@@ -80,12 +80,12 @@ pub enum HostError {
     /// The host cannot do something that every build of it must be able to do.
     #[error("the host could not {doing}: {why}; that is a bug of this build of lastword")]
     Internal {
-        /// What it was to do.
+        /// The operation that failed.
         doing: &'static str,
-        /// Why it could not.
+        /// The reason.
         why: String,
     },
-    /// The prompt holds nothing but white space, and the agent has no default.
+    /// The prompt contains only white space, and the agent has no default prompt.
     #[error("the prompt is empty and the agent `{0}` has no default prompt; say what it shall do")]
     EmptyPrompt(AgentId),
     /// The queue of the session is full.
@@ -96,13 +96,13 @@ pub enum HostError {
         "this idempotency key was used before with another request in the session {0}; use a new key"
     )]
     KeyConflict(SessionId),
-    /// The workspace takes no more prompts and clients.
+    /// The workspace accepts no more prompts and clients.
     #[error("the workspace {0} is closing; open it again once its runs are over")]
     WorkspaceClosing(WorkspaceId),
-    /// The workspace is not open, or there is none.
+    /// The workspace is not open, or does not exist.
     #[error("the workspace {0} is not open; open it first")]
     UnknownWorkspace(WorkspaceId),
-    /// The workspace was a directory of whose path only a part was kept.
+    /// Only a part of the path of the workspace's directory is stored.
     #[error(
         "the workspace {0} cannot be opened: an earlier lastword kept only the part of its path that \
          is UTF-8, so that which directory it was cannot be told; read its sessions, and begin new \
@@ -170,7 +170,7 @@ pub enum HostError {
     NotEnded {
         /// The run.
         run: RunId,
-        /// Where it stands.
+        /// Its state.
         state: RunState,
     },
     /// The run cannot be resumed.
@@ -178,7 +178,7 @@ pub enum HostError {
     NotResumable {
         /// The run.
         run: RunId,
-        /// Where it stands.
+        /// Its state.
         state: RunState,
     },
     /// The run was resumed by another run, which has ended as well.
@@ -195,7 +195,7 @@ pub enum HostError {
          something in this session yourself"
     )]
     BegunByRun(RunId),
-    /// There is no such question.
+    /// The question does not exist.
     #[error("there is no question {0}")]
     UnknownQuestion(QuestionId),
     /// Another answer came first.
@@ -209,16 +209,16 @@ pub enum HostError {
     /// The answer came too late: the run that asked has ended, or continued without an answer.
     #[error("nobody waits for an answer any more: the run that asked {0} is over or went on")]
     QuestionDismissed(QuestionId),
-    /// There is no such grant.
+    /// The grant does not exist.
     #[error("there is no grant {0}; it may have been revoked already")]
     UnknownGrant(GrantId),
-    /// There is no such message in the session.
+    /// The message is not in the session's history.
     #[error("there is no message {0} in the session's history")]
     UnknownMessage(MessageId),
-    /// A value that cannot be kept.
+    /// The value is not valid, for this reason.
     #[error("{0}")]
     Invalid(String),
-    /// There is no such session.
+    /// The session does not exist.
     #[error("there is no session {0}; list the sessions to see those that there are")]
     UnknownSession(SessionId),
     /// The session belongs to another agent.
@@ -234,7 +234,7 @@ pub enum HostError {
     /// The session belongs to another workspace. The error does not name that workspace.
     #[error("session {0} belongs to another workspace; open that one, or begin a new session")]
     OtherWorkspace(SessionId),
-    /// There is no such run.
+    /// The run does not exist.
     #[error("there is no run {0}")]
     UnknownRun(RunId),
     /// The host is shutting down.
@@ -254,7 +254,7 @@ pub enum HostError {
 }
 
 impl HostError {
-    /// Whether a prompt was refused because the host or the workspace takes none, or because its
+    /// Whether a prompt was refused because the host or the workspace accepts none, or because its
     /// agent is not loaded.
     pub(super) fn is_about_taking_prompts(&self) -> bool {
         matches!(
@@ -280,7 +280,7 @@ impl HostError {
     /// Returns the kind of the error, for programs that do not know the name.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
-        // Every name is listed; a test holds it to that.
+        // Every name is listed, as a test checks.
         ErrorKind::of_name(self.name()).unwrap_or(ErrorKind::Internal)
     }
 
@@ -397,17 +397,17 @@ pub enum ErrorKind {
     Invalid,
     /// It is not allowed.
     Denied,
-    /// There is no such thing.
+    /// The requested thing does not exist.
     NotFound,
     /// It conflicts with the current state.
     Conflict,
-    /// It is no longer there.
+    /// The requested thing no longer exists.
     Gone,
     /// A limit is reached.
     Limit,
-    /// The host failed, for good.
+    /// The host failed permanently.
     Internal,
-    /// The host cannot do it now.
+    /// The host cannot carry it out now.
     Unavailable,
 }
 

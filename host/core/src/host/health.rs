@@ -1,62 +1,62 @@
-//! Whether a host can do its work: for load balancers, service managers and embedders.
+//! The health of a host, for load balancers, service managers and embedders.
 
 use super::{Host, HostInner};
 use lastword_store::{Backup, BackupError, Notice, StoreError, backup};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How long the store may take to say that it can write.
+/// How long the store may take to report whether it can write.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Whether a host takes work. What is said of a failure names no paths: it may be told to anyone.
+/// Whether a host accepts work. The texts name no paths, so that they can be shown to anyone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Health {
-    /// It does.
+    /// It accepts work.
     Ready,
-    /// It is shutting down, and takes nothing new.
+    /// It is shutting down, and accepts no work.
     Closing,
-    /// It cannot write now: a full disk, or a lock. It may again.
+    /// It cannot write now, because the disk is full or a lock is held. This may pass.
     CannotWrite {
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// It will never write again: another host took the data directory over, its files were removed
-    /// or replaced, or the disk failed. What is to be done is to end it, and to start another.
+    /// It will never write again: another host took over the data directory, its files were removed
+    /// or replaced, or the disk failed. End this host, and start another one.
     Closed {
-        /// Why.
+        /// The reason.
         why: String,
     },
 }
 
 impl Host {
-    /// Whether it takes work. Asks the store whether it still owns its data directory and can
-    /// write, and waits no longer than two seconds for it.
+    /// Returns whether the host accepts work. Asks the store whether it still owns its data
+    /// directory and can write, and waits at most two seconds for the reply.
     pub async fn health(&self) -> Health {
         self.inner.health().await
     }
 
-    /// Completes once the host can never write again, other than by its own end: see
-    /// [`Health::Closed`]. Returns why. Every run that is without its end by then is left to the
-    /// next host; [`Host::shutdown`] names them.
+    /// Completes once the host can never write again for a reason other than its own shutdown: see
+    /// [`Health::Closed`]. Returns the reason. The next host ends every run that has no end by
+    /// then; [`Host::shutdown`] names them.
     pub async fn failed(&self) -> StoreError {
         self.inner.store.failed().await
     }
 
-    /// What was found when the host started that its owner shall know: that the database lacks what
-    /// was written to it last, that others may look into the data directory. None of it keeps a
-    /// host from starting.
+    /// Returns what the host found at its start and its operator should know, for example that the
+    /// last commits are missing from the database, or that other users can read the data directory.
+    /// None of this prevents a host from starting.
     #[must_use]
     pub fn notices(&self) -> &[Notice] {
         self.inner.store.notices()
     }
 
-    /// Copies the database, as it is committed when the copy begins, into a new file that only this
-    /// user can read; see [`backup`]. Holds no writer up. If the future is dropped, the copy
-    /// is finished all the same.
+    /// Copies the database, with everything that is committed when the copy begins, into a new file
+    /// that only this user can read; see [`backup`]. Does not delay the writer. If the future is
+    /// dropped, the copy is completed all the same.
     ///
     /// # Errors
-    /// [`BackupError`]; a file that is there is never replaced.
+    /// [`BackupError`]. An existing file is never replaced.
     pub async fn backup(&self, file: impl Into<PathBuf>) -> Result<Backup, BackupError> {
         let directory = self.inner.store.directory().ok_or(BackupError::InMemory)?;
         let (directory, file) = (directory.to_owned(), file.into());

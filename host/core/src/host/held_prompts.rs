@@ -14,18 +14,18 @@ impl Host {
     /// into the queue, and returns their runs.
     ///
     /// # Errors
-    /// When the store cannot be read or written.
+    /// If the store cannot be read or written.
     pub async fn resume_held(&self) -> Result<Vec<Run>, HostError> {
         self.resume_all(HeldScope::All, None).await
     }
 
-    /// The same, for those too whose workspace is closed: it is opened as it was last, with
-    /// the same grants, until its runs are over. What a server does when it starts. A
-    /// workspace that cannot be opened keeps its prompts held. Dropping the future leaves
-    /// every prompt held or queued, and no workspace open without runs.
+    /// As [`Host::resume_held`], and also for prompts whose workspace is closed: it is opened with
+    /// its last options and grants, until its runs have ended. A server calls this at its start.
+    /// The prompts of a workspace that cannot be opened stay held. Dropping the future leaves every
+    /// prompt held or queued, and leaves no workspace open without runs.
     ///
     /// # Errors
-    /// When the store cannot be read or written.
+    /// If the store cannot be read or written.
     pub async fn reopen_held(&self) -> Result<Vec<Run>, HostError> {
         let held = self.inner.store.held(HeldScope::All).await?;
         let workspaces: BTreeSet<WorkspaceId> = held.iter().map(|row| row.workspace).collect();
@@ -69,7 +69,7 @@ impl Host {
         let run = self.handle(Arc::clone(&job.live));
         match self.inner.dispatcher.resume(job, key).await {
             Ok(Ok(())) => Ok(Some(run)),
-            // Somebody else was quicker, or took it back.
+            // Another caller has resumed or withdrawn it first.
             Ok(Err(StoreError::Refused(_))) => Ok(None),
             Ok(Err(error)) => Err(error.into()),
             Err(_) => Err(HostError::HostClosing),
@@ -91,7 +91,7 @@ impl Drop for KeptOpen {
 }
 
 impl HostInner {
-    /// Opens a workspace as it was opened last, or finds it open and changes nothing.
+    /// Opens a workspace with its last options, or returns it unchanged if it is open.
     pub(super) async fn reopen(self: &Arc<Self>, id: WorkspaceId) -> Result<KeptOpen, HostError> {
         let key = self.store.workspace_key(id).await?;
         let key = WorkspaceKey::from_stored(&key).ok_or(HostError::UnknownDirectory(id))?;

@@ -28,20 +28,20 @@ const FOLD_INTERVAL_MAX: Duration = Duration::from_secs(3600);
 /// A page of a list.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Page<T> {
-    /// In the list's order.
+    /// The items, in the list's order.
     pub items: Vec<T>,
     /// The cursor of the next page; `None` after the last one.
     pub next: Option<String>,
-    /// Rows of this page that cannot be read, and are left out.
+    /// The rows of this page that cannot be read and are left out.
     pub damaged: Vec<Damage>,
 }
 
 /// Which sessions are listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionFilter {
-    /// Those of one workspace.
+    /// Only the sessions of this workspace, if set.
     pub workspace: Option<WorkspaceId>,
-    /// The child sessions of one session.
+    /// Only the child sessions of this session, if set.
     pub parent: Option<SessionId>,
     /// The largest number of items, up to [`PAGE_ROWS`].
     pub limit: u32,
@@ -121,7 +121,7 @@ impl Host {
     /// were first opened.
     ///
     /// # Errors
-    /// As [`Host::list_sessions`].
+    /// As for [`Host::list_sessions`].
     pub async fn list_workspaces(
         &self,
         limit: u32,
@@ -230,7 +230,7 @@ impl Host {
     /// retention is set.
     ///
     /// # Errors
-    /// When the store cannot be read or written.
+    /// If the store cannot be read or written.
     pub async fn prune_events(&self) -> Result<u64, HostError> {
         match self.inner.retention {
             Some(age) => self.inner.prune_events(age).await,

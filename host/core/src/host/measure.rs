@@ -1,4 +1,4 @@
-//! For the project's own benchmarks: one step of a run by itself, without a store.
+//! Measurements for the project's own benchmarks: single steps of a run, without a store.
 
 use super::{Agent, Host};
 use crate::guest::Capabilities;
@@ -20,11 +20,11 @@ fn state(host: &Host) -> GuestState<Capabilities> {
     GuestState::new(capabilities, limiter, Files::none(), &lines)
 }
 
-/// How long it takes to set a guest up and tear it down, one after another, on the guests'
-/// own threads.
+/// Returns how long it takes to create and drop an instance of a guest, for `times` instances one
+/// after another on the guests' own threads.
 ///
 /// # Panics
-/// When a guest cannot be instantiated.
+/// If a guest cannot be instantiated.
 pub async fn instantiate(host: &Host, agent: &Agent, times: usize) -> Vec<Duration> {
     let (host, agent) = (host.clone(), agent.clone());
     let guests = host.inner.dispatcher.guests.clone();
@@ -45,11 +45,11 @@ pub async fn instantiate(host: &Host, agent: &Agent, times: usize) -> Vec<Durati
     task.await.expect("the guests can be instantiated")
 }
 
-/// How long it takes to set a guest up, have it answer a prompt without a transcript, and
-/// tear it down.
+/// Returns how long it takes to create an instance of a guest, let it answer a prompt without a
+/// transcript, and drop it, `times` times.
 ///
 /// # Panics
-/// When the call fails.
+/// If the call fails.
 pub async fn run(host: &Host, agent: &Agent, prompt: &str, times: usize) -> Vec<Duration> {
     let (host, agent, prompt) = (host.clone(), agent.clone(), prompt.to_owned());
     let guests = host.inner.dispatcher.guests.clone();

@@ -323,7 +323,7 @@ impl Host {
     /// Returns the most recently changed sessions of one workspace or of all, newest first.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// If the store cannot be read.
     pub async fn sessions(
         &self,
         workspace: Option<WorkspaceId>,

@@ -1,5 +1,5 @@
-//! What agents may do in a workspace, and how much: as an embedder says it, and as it is kept
-//! for a host that starts again.
+//! The options of a workspace: what agents may do in it, and how much. Also converts them to and
+//! from their stored form, with which a restarted host opens the workspace.
 
 use lastword_sandbox::Limits;
 use lastword_store::StoredOptions;
@@ -8,13 +8,12 @@ use serde::{Deserialize, Serialize};
 
 /// What agents may do in a workspace, and how much. Nothing is granted by default.
 ///
-/// All of it is kept: where the host itself opens the workspace, for a prompt that waited or a
-/// session whose time has come, and where it is claimed without options, it has what was said
-/// last.
+/// All options are stored. The last ones apply when the host itself opens the workspace, for a
+/// waiting prompt or a session whose time has come, and when a client claims it without options.
 ///
-/// As JSON: `grants` as [`Grants`] are written, `limits` as [`Limits`] are or `null` for the
-/// host's, `concurrent_runs`, `asks`. What is left out has its default; a field that is not known
-/// is an error.
+/// As JSON: `grants` in the form of [`Grants`], `limits` in the form of [`Limits`] or `null` for
+/// the host's, `concurrent_runs`, `asks`. A missing field has its default. An unknown field is an
+/// error.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WorkspaceOptions {
@@ -25,57 +24,57 @@ pub struct WorkspaceOptions {
 }
 
 impl WorkspaceOptions {
-    /// Nothing granted, the host's limits.
+    /// Returns options that grant nothing, with the host's limits.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Grants a capability, or what a rule extends to, to every agent that wants it.
+    /// Grants a capability, or the targets of a rule, to every agent that wants it.
     #[must_use]
     pub fn grant(mut self, rule: impl Into<Rule>) -> Self {
         self.grants = self.grants.with(rule);
         self
     }
 
-    /// These grants and denials instead of those so far.
+    /// Replaces all grants and denials.
     #[must_use]
     pub fn grants(mut self, grants: Grants) -> Self {
         self.grants = grants;
         self
     }
 
-    /// Denies a capability, or what a rule extends to, whatever grants it.
+    /// Denies a capability, or the targets of a rule. A denial takes precedence over every grant.
     #[must_use]
     pub fn deny(mut self, rule: impl Into<Rule>) -> Self {
         self.grants = self.grants.deny(rule);
         self
     }
 
-    /// Whether a person can be asked: runs then wait for answers to what no rule decides, and
-    /// agents may ask questions. Default: no, and what is not granted is denied.
+    /// Sets whether a person can be asked: runs then wait for an answer if no rule decides, and
+    /// agents may ask questions. Default: false, and an access that is not granted is denied.
     #[must_use]
     pub fn ask(mut self, asks: bool) -> Self {
         self.asks = asks;
         self
     }
 
-    /// Limits of this workspace's runs, instead of the host's.
+    /// Sets the limits of this workspace's runs. Default: the host's limits.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = Some(limits);
         self
     }
 
-    /// Runs of this workspace at the same time; the others wait. Default: as many as the
-    /// host has slots.
+    /// Sets the largest number of runs of this workspace at the same time; further ones wait.
+    /// Default: the number of the host's slots.
     #[must_use]
     pub fn concurrent_runs(mut self, runs: u32) -> Self {
         self.concurrent_runs = Some(runs.max(1));
         self
     }
 
-    /// All of it, as it is kept. Every field is named, so that none is forgotten.
+    /// Returns the stored form. Every field is named, so that none is forgotten.
     pub(super) fn stored(&self) -> StoredOptions {
         let Self {
             grants,
@@ -92,9 +91,9 @@ impl WorkspaceOptions {
         }
     }
 
-    /// What a workspace was opened with before; `None` where a limit is kept that this host does
-    /// not know. Words of grants that it does not know grant nothing; were they a denial,
-    /// nothing is granted at all.
+    /// Returns options from their stored form; `None` if they contain a limit that this host does
+    /// not know. An unknown rule that allows grants nothing; an unknown rule that denies removes
+    /// all grants.
     pub(super) fn from_stored(stored: &StoredOptions, limits: Limits) -> Option<Self> {
         let rule = |words: &String| words.parse::<Rule>().ok();
         let grants = stored.grants.iter().filter_map(rule);

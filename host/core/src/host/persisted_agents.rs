@@ -1,18 +1,18 @@
-//! Agents that outlive the process: they are passed in as bytes, kept in the store, and loaded
-//! again at the next start.
+//! Agents that outlive the process: an embedder passes them as bytes, the store keeps them, and the
+//! next host loads them again.
 
 use super::{Agent, AgentSource, Host, HostError, agent};
 use lastword_store::{ForgetAgent, KeepAgent};
 use lastword_types::id::AgentId;
 
 impl Host {
-    /// Loads an agent as [`Host::load_agent`] does, and keeps its component in the data
-    /// directory, instead of one that was kept under the same name: after a restart,
+    /// Loads an agent as [`Host::load_agent`] does, and stores its component in the data directory,
+    /// in place of one that was stored under the same name. After a restart,
     /// [`Host::load_kept_agents`] loads it again.
     ///
     /// # Errors
-    /// As [`Host::load_agent`]; [`HostError::StoreUnavailable`] when it cannot be kept. Then
-    /// an agent that was loaded under the name stays as it was.
+    /// As for [`Host::load_agent`]; [`HostError::StoreUnavailable`] if it cannot be stored. Then an
+    /// agent that was loaded under the name stays as it was.
     pub async fn keep_agent(
         &self,
         name: impl Into<String>,
@@ -22,7 +22,7 @@ impl Host {
         let source = AgentSource::Bytes(wasm.clone());
         let agent = agent::load(&self.inner, id.clone(), source).await?;
         let digest = agent.digest().to_string();
-        // Locked while the agent is stored and entered, so that both happen in the same order.
+        // Locked while the agent is stored and registered, so that both happen in the same order.
         let turn = self.inner.keeping.lock().await;
         let keep = KeepAgent {
             name: id.clone(),
@@ -36,14 +36,14 @@ impl Host {
         Ok(agent)
     }
 
-    /// Loads the agents that [`Host::keep_agent`] kept, by name. To be called at a start,
-    /// before agents from elsewhere are loaded: of two with one name, the later one stands.
+    /// Loads the agents that [`Host::keep_agent`] stored, by name. Call it at the start, before
+    /// agents from elsewhere are loaded: of two agents with one name, the later one is used.
     ///
-    /// One that no longer loads is answered with the reason; it stays kept, and the others
-    /// are loaded.
+    /// For an agent that can no longer be loaded, the result contains the reason; the agent stays
+    /// stored, and the others are loaded.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// If the store cannot be read.
     pub async fn load_kept_agents(
         &self,
     ) -> Result<Vec<(AgentId, Result<Agent, HostError>)>, HostError> {
@@ -59,11 +59,11 @@ impl Host {
         Ok(loaded)
     }
 
-    /// Unloads an agent, and keeps it no longer; runs that have begun or wait go on. Answers
-    /// whether it was loaded or kept.
+    /// Unloads an agent, and deletes it from the store; runs that have begun or wait continue.
+    /// Returns whether it was loaded or stored.
     ///
     /// # Errors
-    /// When the store cannot be written. Then it stays loaded.
+    /// If the store cannot be written. Then it stays loaded.
     pub async fn forget_agent(&self, id: &AgentId) -> Result<bool, HostError> {
         let turn = self.inner.keeping.lock().await;
         let kept = self

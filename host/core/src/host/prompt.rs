@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-/// What is asked of an agent, and under which conditions.
+/// A prompt to an agent: its content, and the options of its run.
 #[derive(Clone, Default, PartialEq)]
 pub struct Prompt {
     pub(super) parts: Vec<Part>,
@@ -21,7 +21,7 @@ pub struct Prompt {
 }
 
 impl Prompt {
-    /// A text. An empty one stands for the agent's default prompt.
+    /// Creates a prompt with a text. An empty one becomes the agent's default prompt.
     #[must_use]
     pub fn text(text: impl Into<String>) -> Self {
         Self {
@@ -30,29 +30,30 @@ impl Prompt {
         }
     }
 
-    /// The caller's name for this very request: the same key again answers the same run and
-    /// starts nothing. Unique per session, kept as long as the run.
+    /// Sets the caller's idempotency key: another prompt with the same key and content returns the
+    /// same run and starts nothing. Unique per session, and kept as long as the run.
     #[must_use]
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
         self
     }
 
-    /// How long the run may take once it is running, instead of the limits' own deadline.
+    /// Sets the longest time that the run may take after its start. Default: the deadline of the
+    /// limits.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self
     }
 
-    /// The agent's configuration for this run, as JSON text. Default: `{}`.
+    /// Sets the agent's configuration for this run, as JSON text. Default: `{}`.
     #[must_use]
     pub fn config(mut self, json: impl Into<String>) -> Self {
         self.config = Some(json.into());
         self
     }
 
-    /// These parts instead of a text.
+    /// Replaces the text by these parts.
     #[must_use]
     pub fn parts(parts: Vec<Part>) -> Self {
         Self {
@@ -61,13 +62,13 @@ impl Prompt {
         }
     }
 
-    /// Adds bytes, such as an image: kept with the prompt, read by the agent as a data part after
-    /// what is said, and told to models that take them. At most
-    /// [`ATTACHMENTS_MAX`](crate::ATTACHMENTS_MAX) of at most
-    /// [`ATTACHMENT_BYTES_MAX`](crate::ATTACHMENT_BYTES_MAX) each and
-    /// [`ATTACHED_BYTES_MAX`](crate::ATTACHED_BYTES_MAX) together; more is
-    /// [`HostError::Invalid`](crate::HostError::Invalid) when it is asked, and so is a media type
-    /// that is none.
+    /// Attaches bytes, such as an image. They are stored with the prompt, the agent reads them as a
+    /// data part after the text, and models that accept the media type receive them. At most
+    /// [`ATTACHMENTS_MAX`](crate::ATTACHMENTS_MAX) attachments of at most
+    /// [`ATTACHMENT_BYTES_MAX`](crate::ATTACHMENT_BYTES_MAX) bytes each and
+    /// [`ATTACHED_BYTES_MAX`](crate::ATTACHED_BYTES_MAX) bytes together. Sending a prompt that
+    /// exceeds this, or has an invalid media type, fails with
+    /// [`HostError::Invalid`](crate::HostError::Invalid).
     #[must_use]
     pub fn attach(
         mut self,
@@ -79,8 +80,8 @@ impl Prompt {
         self
     }
 
-    /// Stops the run, with the cause `client-gone`, once this client's claim on the workspace
-    /// ends. Default: a run does not depend on who asked for it.
+    /// Stops the run, with the cause `client-gone`, once this client's claim on the workspace ends.
+    /// Default: a run does not depend on the client that asked for it.
     #[must_use]
     pub fn bound_to(mut self, client: ClientId) -> Self {
         self.bound_to = Some(client);
@@ -106,7 +107,7 @@ impl Prompt {
         self
     }
 
-    /// Refuses values beyond the bounds.
+    /// Refuses values that exceed the bounds.
     pub(super) fn check(&self) -> Result<(), HostError> {
         bounds::check_parts(&self.parts)?;
         self.config
@@ -116,7 +117,7 @@ impl Prompt {
         self.key.as_deref().map_or(Ok(()), bounds::check_key)
     }
 
-    /// Whether it holds nothing but white space.
+    /// Whether the content is only white space.
     pub(super) fn is_empty(&self) -> bool {
         self.attached.parts.is_empty() && self.parts.iter().all(Part::is_blank)
     }

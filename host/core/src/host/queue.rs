@@ -1,4 +1,4 @@
-//! The queue of a session as an embedder sees it: listed, edited, withdrawn one by one.
+//! The queue of a session: lists, edits and withdraws its prompts.
 
 use super::attachments::Attachments;
 use super::{HostError, Session, bounds};
@@ -10,26 +10,27 @@ use lastword_types::session::Part;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A prompt that waits.
+/// A waiting prompt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct QueuedRun {
-    /// Its run.
+    /// The id of its run.
     pub run: RunId,
     /// `queued`, or `held` until it is resumed.
     pub state: RunState,
-    /// What began it: `user`, `parent`, `resume`, `wake` or `answer`.
+    /// What began the run: `user`, `parent`, `resume`, `wake` or `answer`.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub origin: Origin,
-    /// What is asked.
+    /// The content of the prompt.
     pub parts: Vec<Part>,
-    /// The caller's idempotency key.
+    /// The caller's idempotency key, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// How long the run may take once it is running, if it is not the limits' own deadline.
+    /// The longest time that the run may take after its start, in milliseconds, if it is not the
+    /// deadline of the limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_ms: Option<u64>,
-    /// When it was accepted.
+    /// Unix time in milliseconds when it was accepted.
     pub accepted_ms: UnixMillis,
 }
 
@@ -48,7 +49,7 @@ impl From<QueuedRow> for QueuedRun {
     }
 }
 
-/// What shall be different about a prompt that waits. What is not named stays as it is.
+/// Changes to a waiting prompt. Everything else stays as it is.
 #[derive(Clone, Default, PartialEq)]
 pub struct Edit {
     said: Option<Vec<Part>>,
@@ -56,13 +57,13 @@ pub struct Edit {
 }
 
 impl Edit {
-    /// Says this instead. What is attached stays.
+    /// Replaces the text. The attachments stay.
     #[must_use]
     pub fn text(text: impl Into<String>) -> Self {
         Self::default().say(vec![Part::text(text)])
     }
 
-    /// Says these parts instead. What is attached stays.
+    /// Replaces the text by these parts. The attachments stay.
     #[must_use]
     pub fn say(mut self, parts: Vec<Part>) -> Self {
         self.said = Some(parts);
@@ -76,8 +77,8 @@ impl Edit {
         self
     }
 
-    /// Attaches this in place of what is attached now; called again, beside each other. Bounds
-    /// as for [`Prompt::attach`](crate::Prompt::attach).
+    /// Replaces the present attachments by this one; further calls add more. The bounds are those
+    /// of [`Prompt::attach`](crate::Prompt::attach).
     #[must_use]
     pub fn attach(
         mut self,
@@ -91,7 +92,7 @@ impl Edit {
     }
 }
 
-/// All that is asked, in place of all that is asked now.
+/// Replaces the whole content of the prompt.
 impl From<Vec<Part>> for Edit {
     fn from(parts: Vec<Part>) -> Self {
         let mut edit = Self::default().detach();
@@ -130,21 +131,21 @@ impl fmt::Debug for Edit {
 }
 
 impl Session {
-    /// The prompts that wait, in the order in which they were accepted.
+    /// Returns the waiting prompts, in the order of acceptance.
     ///
     /// # Errors
-    /// [`HostError::UnknownSession`], or when the store cannot be read.
+    /// [`HostError::UnknownSession`], or if the store cannot be read.
     pub async fn queue(&self) -> Result<Vec<QueuedRun>, HostError> {
         let rows = self.host.inner.store.queued(self.id).await?;
         Ok(rows.into_iter().map(QueuedRun::from).collect())
     }
 
-    /// Asks something else with a prompt that waits.
+    /// Changes a waiting prompt.
     ///
     /// # Errors
-    /// [`HostError::RunStarted`] when it waits no more; [`HostError::UnknownRun`];
-    /// [`HostError::EmptyPrompt`] when nothing would be left to ask; [`HostError::Invalid`] as
-    /// for [`Session::prompt`].
+    /// [`HostError::RunStarted`] if it no longer waits; [`HostError::UnknownRun`];
+    /// [`HostError::EmptyPrompt`] if the prompt would be empty; [`HostError::Invalid`] as for
+    /// [`Session::prompt`].
     pub async fn edit_queued(
         &self,
         run: RunId,
@@ -169,11 +170,11 @@ impl Session {
         }
     }
 
-    /// Takes a prompt back that waits; unlike [`Run::cancel`](crate::Run::cancel), leaves one
-    /// alone that has started.
+    /// Withdraws a waiting prompt. Unlike [`Run::cancel`](crate::Run::cancel), does not stop a run
+    /// that has started.
     ///
     /// # Errors
-    /// [`HostError::RunStarted`] when it waits no more; [`HostError::UnknownRun`].
+    /// [`HostError::RunStarted`] if it no longer waits; [`HostError::UnknownRun`].
     pub async fn withdraw(&self, run: RunId) -> Result<Receipt, HostError> {
         let handle = self.run(run);
         let at = handle.stored().await?;

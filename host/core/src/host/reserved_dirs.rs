@@ -8,15 +8,15 @@ use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// The directories that no workspace may hold or lie in.
+/// The directories that no workspace may contain or lie in.
 #[derive(Debug)]
 pub(super) struct ReservedDirs {
     directories: Vec<PathBuf>,
 }
 
 impl ReservedDirs {
-    /// What the host keeps, by the paths by which it comes to it. One that does not exist yet is
-    /// looked for anew each time.
+    /// Creates the set from the paths by which the host accesses these directories. A directory
+    /// that does not exist yet is looked up again at each check.
     pub(super) fn new(directories: impl IntoIterator<Item = PathBuf>) -> Self {
         let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
         Self {
@@ -24,7 +24,7 @@ impl ReservedDirs {
         }
     }
 
-    /// Refuses a workspace that holds one of them or lies in one. Blocks.
+    /// Refuses a workspace that contains one of them or lies in one. Blocks.
     pub(super) fn check(&self, path: &Path, opened: &File) -> Result<(), HostError> {
         let failed = |source| HostError::Io {
             what: "look at the workspace",
@@ -35,7 +35,7 @@ impl ReservedDirs {
         let workspace = opened.metadata().map_err(failed)?;
         let real = path.canonicalize().map_err(failed)?;
         let clash = self.directories.iter().find(|kept| {
-            // As it is named, too: a link on the way to it could be put elsewhere.
+            // The path is compared by name, too: a link in it could be replaced later.
             is_within(kept, &workspace)
                 || existing(kept).is_some_and(|kept| is_within(&kept, &workspace))
                 || kept.metadata().is_ok_and(|kept| is_within(&real, &kept))
@@ -57,7 +57,7 @@ fn is_within(path: &Path, directory: &Metadata) -> bool {
     above.any(|above| above.metadata().is_ok_and(is_it))
 }
 
-/// As much of a path as exists, without links.
+/// Returns the existing part of a path, without links.
 fn existing(path: &Path) -> Option<PathBuf> {
     path.ancestors().find_map(|above| above.canonicalize().ok())
 }
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
-    /// A folder of the test's own, which goes with it.
+    /// A directory of the test's own, which is deleted with it.
     struct Folder(PathBuf);
 
     impl Folder {
@@ -108,7 +108,7 @@ mod tests {
             ("over/data", "over/data"),
             ("over/data/inner", "over/data"),
             ("over", "over/not/there/yet"),
-            // By links: to the workspace, to what is kept, and on the way to it.
+            // Through links: to the workspace, to the host's directory, and on the way to it.
             ("links/over", "over/data"),
             ("over", "links/over/data"),
             ("over", "links/over/not/there"),

@@ -7,7 +7,7 @@ use crate::run::{Origin, Run, RunState};
 use lastword_store::{HeldScope, KeepKey, Key, PromptRecord, Refusal, RunAt, StoreError};
 use lastword_types::id::RunId;
 
-/// Which run to go on with, and the caller's name for the request.
+/// The run to resume, and the caller's idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resume {
     run: RunId,
@@ -15,13 +15,13 @@ pub struct Resume {
 }
 
 impl Resume {
-    /// A run by its id.
+    /// Names a run by its id.
     #[must_use]
     pub fn of(run: RunId) -> Self {
         Self { run, key: None }
     }
 
-    /// The caller's name for this very request; as [`Prompt::key`](super::Prompt::key).
+    /// Sets the caller's idempotency key, as [`Prompt::key`](super::Prompt::key) does.
     #[must_use]
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
@@ -43,11 +43,10 @@ impl Session {
     /// Concurrent calls continue a run only once: until the new run has ended, another call
     /// returns that run. The same key returns the same run for as long as it exists.
     ///
-    /// # Errors
-    /// [`HostError::UnknownRun`]; [`HostError::NotResumable`] for one that completed;
-    /// [`HostError::AlreadyResumed`] once the run that went on has its end as well: resume that
-    /// one; [`HostError::BegunByRun`] for one that another run began, whose words are not the
-    /// user's; and as [`Session::prompt`].
+    /// [`HostError::UnknownRun`]; [`HostError::NotResumable`] for a run that completed;
+    /// [`HostError::AlreadyResumed`] if the run that continued it has ended as well: resume that
+    /// one; [`HostError::BegunByRun`] for a run that another run started, since its prompt does not
+    /// come from a user; and as for [`Session::prompt`].
     pub async fn resume(&self, which: impl Into<Resume>) -> Result<Run, HostError> {
         let Resume { run, key } = which.into();
         key.as_deref().map_or(Ok(()), bounds::check_key)?;
@@ -89,7 +88,7 @@ impl Session {
             state @ (RunState::Held | RunState::Cancelled) => {
                 Err(HostError::NotResumable { run: at.id, state })
             }
-            // Another request put it back first, and it may have its end by now.
+            // Another request resumed it first, and it may have ended by now.
             _ => self.goes_on_already(at, key).await,
         }
     }

@@ -175,7 +175,7 @@ impl Session {
     /// begun, with the origin `wake`. For an idle session, the list is empty.
     ///
     /// # Errors
-    /// When the store cannot be read or written. Every run that could be stopped is stopped.
+    /// If the store cannot be read or written. Every run that could be stopped is stopped.
     pub async fn cancel(&self) -> Result<Vec<Receipt>, HostError> {
         let dispatcher = &self.host.inner.dispatcher;
         let mut stopped = dispatcher.stop_session(self.workspace, self.id, |_| true);

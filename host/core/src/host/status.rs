@@ -17,17 +17,17 @@ use tokio::sync::broadcast;
 pub struct WorkspaceStatus {
     /// Its id.
     pub id: WorkspaceId,
-    /// What it is known by.
+    /// Its key.
     pub key: WorkspaceKey,
-    /// Whether it takes no more prompts.
+    /// Whether it accepts no more prompts.
     pub closing: bool,
-    /// Clients that claim it.
+    /// The number of clients that claim it.
     pub clients: u32,
-    /// Their streams.
+    /// The number of its clients' streams.
     pub streams: u32,
-    /// Its runs that have a guest.
+    /// The number of its runs that have a guest.
     pub running: u32,
-    /// Its runs that wait.
+    /// The number of its waiting runs.
     pub queued: u32,
 }
 
@@ -46,7 +46,7 @@ impl LifecycleEvents {
         self.notices.source().next().await
     }
 
-    /// Returns the events that have happened and were not taken yet.
+    /// Returns the events that have happened and were not returned yet.
     #[must_use]
     pub fn so_far(&mut self) -> Vec<Lifecycle> {
         let notices = self.notices.source();

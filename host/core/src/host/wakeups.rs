@@ -9,7 +9,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
 
-/// A session that cannot be continued is tried again after this long, or when an agent is loaded.
+/// How long after a failed attempt to continue a session it is tried again, unless an agent is
+/// loaded before.
 const RETRY: Duration = Duration::from_secs(60);
 /// The smallest change of the wall clock, in milliseconds, that counts as the clock being set.
 const STEP_MIN: u64 = 1000;
@@ -127,7 +128,7 @@ impl Host {
     /// no session waits, or only sessions that could not be continued.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// If the store cannot be read.
     pub async fn next_wake(&self) -> Result<Option<Duration>, HostError> {
         let now = self.inner.dispatcher.clock.now().0;
         let retry = u64::try_from(RETRY.as_millis()).unwrap_or(u64::MAX);

@@ -58,11 +58,11 @@ struct Current {
 /// The stage of a workspace between opening and its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum WorkspaceStage {
-    /// It takes prompts.
+    /// It accepts prompts.
     Open,
-    /// It takes no more prompts; its runs end.
+    /// It accepts no more prompts, and its runs are being ended.
     Closing,
-    /// It is closed; its path may be opened again.
+    /// It is closed, and its path can be opened again.
     Closed,
 }
 
@@ -353,7 +353,8 @@ impl Workspace {
     /// Creates a session with an agent.
     ///
     /// # Errors
-    /// [`HostError::UnknownWorkspace`] once it is purged; when the store cannot be written.
+    /// [`HostError::UnknownWorkspace`] if the workspace was purged; also if the store cannot be
+    /// written.
     pub async fn new_session(&self, agent: &Agent) -> Result<Session, HostError> {
         self.begin_session(agent, None).await
     }
@@ -447,7 +448,7 @@ impl Workspace {
     /// their runs.
     ///
     /// # Errors
-    /// When the store cannot be read or written.
+    /// If the store cannot be read or written.
     pub async fn resume_held(&self) -> Result<Vec<Run>, HostError> {
         self.host
             .resume_all(HeldScope::Workspace(self.inner.id), None)

@@ -43,7 +43,7 @@ pub(crate) struct Dispatcher {
     pub(super) brought: Mutex<Extensions>,
     /// Calls the embedder's extensions, on the embedder's runtime.
     pub(crate) foreign: Foreign,
-    /// The host's own tools.
+    /// The built-in tools.
     pub(crate) own_tools: Arc<Builtins>,
     /// The questions that runs wait for.
     pub(crate) questions: Arc<Questions>,

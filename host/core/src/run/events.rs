@@ -28,7 +28,7 @@ struct Reader {
     store: Store,
     source: Source,
     page: VecDeque<Event>,
-    /// Ends where the log ends now.
+    /// Whether it ends where the log ends now.
     stored: bool,
     over: bool,
 }
@@ -60,7 +60,7 @@ struct OfPositions {
 struct Live {
     workspace: Option<WorkspaceId>,
     following: Following,
-    /// Whether it still scans the log: for older events, or for changes that were not notified
+    /// Whether it still scans the log, for older events or for changes that were not notified
     /// individually.
     scanning: bool,
     /// Whether nothing was read yet.
@@ -251,7 +251,7 @@ fn at_the_end(store: &Store) -> Result<Vec<Event>, StoreError> {
     }
 }
 
-/// Where the events of a session or run are read.
+/// The source of the events of a session or a run.
 enum Beginning {
     /// In the log, after this number.
     After(Seq),
@@ -275,7 +275,7 @@ impl OfSession {
         }
     }
 
-    /// The next page; an empty one at the end.
+    /// Returns the next page; an empty one at the end.
     async fn fill(&mut self, store: &Store, stored: bool) -> Result<Vec<Event>, StoreError> {
         let after = match self.begin(store).await? {
             Beginning::After(after) => after,
@@ -303,7 +303,7 @@ impl OfSession {
 }
 
 impl OfPositions {
-    /// Subscribes to commits, unless it already has.
+    /// Subscribes to commits, unless it is already subscribed.
     async fn follow(&mut self, store: &Store) -> Result<&mut Live, StoreError> {
         if self.live.is_none() {
             if let Some(id) = self.workspace {

@@ -17,7 +17,7 @@ pub struct Run {
     pub(crate) host: Host,
     pub(crate) id: RunId,
     pub(crate) session: SessionId,
-    /// `None` if it had its end, or was held, when the handle was made.
+    /// `None` if it had ended or was held when the handle was created.
     pub(crate) live: Option<Arc<LiveRun>>,
 }
 
@@ -85,7 +85,7 @@ impl Run {
     /// Dropping the future does not undo the cancel.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// If the store cannot be read.
     pub async fn cancel(&self) -> Result<Receipt, HostError> {
         self.stop_for(Cause::User).await
     }
@@ -93,7 +93,7 @@ impl Run {
     /// Like [`Run::cancel`], with the cause that the run's client is gone.
     ///
     /// # Errors
-    /// As [`Run::cancel`].
+    /// As for [`Run::cancel`].
     pub async fn client_gone(&self) -> Result<Receipt, HostError> {
         self.stop_for(Cause::ClientGone).await
     }
@@ -101,7 +101,7 @@ impl Run {
     /// Like [`Run::cancel`], with the cause that the run's parent has ended.
     ///
     /// # Errors
-    /// As [`Run::cancel`].
+    /// As for [`Run::cancel`].
     pub async fn parent_ended(&self) -> Result<Receipt, HostError> {
         self.stop_for(Cause::Parent).await
     }

@@ -34,8 +34,8 @@ pub(crate) enum Phase {
     Lost(StoreError),
 }
 
-/// Bytes of the longest detail of an end. A guest may have written it, and it is stored several
-/// times.
+/// The largest number of bytes of an end's detail. A guest may have written it, and it is stored
+/// several times.
 const DETAIL_BYTES_MAX: usize = 16 << 10;
 
 fn shortened(mut detail: String) -> String {
@@ -73,7 +73,7 @@ pub(crate) struct LiveRun {
     pub(crate) control: Arc<Control>,
     pub(crate) interrupt: Arc<Interrupt>,
     times: Mutex<Times>,
-    /// Whether a time began it, and no person.
+    /// Whether a time began it, and not a person.
     pub(crate) woken: bool,
     engine: Arc<Engine>,
     latched: OnceLock<Latched>,

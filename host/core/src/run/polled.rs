@@ -18,7 +18,7 @@ pub(crate) trait Source: Send + 'static {
 
 /// A source, and the pending call of its `next`, if a poll has begun one.
 pub(crate) struct Polled<S: Source> {
-    /// Shared with `asked` alone.
+    /// Shared only with the pending call.
     source: Arc<Mutex<S>>,
     asked: Option<BoxFuture<'static, Option<S::Item>>>,
 }

@@ -87,7 +87,7 @@ struct RunContext {
     permits: Arc<RunPermits>,
     budget: Arc<Budget>,
     conversation: Conversation,
-    /// Bytes of files that the run may still write, by whatever means.
+    /// The number of bytes of files that the run may still write, by whatever means.
     written: Arc<AtomicU64>,
 }
 

@@ -29,7 +29,7 @@ struct Lane<S, R> {
 
 #[derive(Debug)]
 struct Line<R> {
-    /// A run of this session holds a slot or has not got its end yet.
+    /// Whether a run of this session holds a slot or has not ended yet.
     busy: bool,
     waiting: VecDeque<R>,
 }
@@ -56,7 +56,7 @@ impl<R> Line<R> {
 }
 
 impl<W: Copy + Eq + Hash, S: Copy + Eq + Hash, R> Schedule<W, S, R> {
-    /// An idle schedule with this many slots.
+    /// Creates an idle schedule with this many slots.
     #[must_use]
     pub(super) fn new(slots: u32) -> Self {
         Self {

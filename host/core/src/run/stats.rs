@@ -4,58 +4,59 @@ use super::{Receipt, RunState};
 use serde::Serialize;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Upper bounds of the buckets in which times are counted, in microseconds.
+/// The upper bounds of the buckets in which times are counted, in microseconds.
 pub const BUCKETS_US: [u64; 12] = [
     50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 250_000, 1_000_000, 5_000_000,
 ];
 
-/// Times, counted in buckets: `counts[i]` are those of at most [`BUCKETS_US`]`[i]`
-/// microseconds and more than the bound before; the last are all that took longer.
+/// Times, counted in buckets: `counts[i]` is the number of times of at most [`BUCKETS_US`]`[i]`
+/// microseconds that are larger than the bound before. The last count is that of all longer times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Histogram {
-    /// How many in each bucket.
+    /// The number of times in each bucket.
     pub counts: [u64; BUCKETS_US.len() + 1],
-    /// All of them together, in microseconds.
+    /// The sum of all times, in microseconds.
     pub sum_us: u64,
 }
 
-/// What a host has done since it started, and what it is doing.
+/// What a host has done since it started, and its current load.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct HostStats {
-    /// Workspaces that are open.
+    /// The number of open workspaces.
     pub workspaces_open: u64,
-    /// Workspaces that are closing.
+    /// The number of closing workspaces.
     pub workspaces_closing: u64,
-    /// Claims of clients, summed over workspaces.
+    /// The number of clients' claims, summed over workspaces.
     pub clients: u64,
-    /// Streams of clients, summed over workspaces.
+    /// The number of clients' streams, summed over workspaces.
     pub streams: u64,
-    /// Runs that have a guest.
+    /// The number of runs that have a guest.
     pub runs_running: u64,
-    /// Runs that wait.
+    /// The number of waiting runs.
     pub runs_queued: u64,
-    /// Runs that may have a guest at the same time.
+    /// The largest number of runs that have a guest at the same time.
     pub slots: u64,
-    /// Prompts that were accepted.
+    /// The number of accepted prompts.
     pub accepted: u64,
-    /// Runs that completed.
+    /// The number of completed runs.
     pub completed: u64,
-    /// Runs that were cancelled.
+    /// The number of cancelled runs.
     pub cancelled: u64,
-    /// Runs that failed.
+    /// The number of failed runs.
     pub failed: u64,
-    /// Runs that were interrupted.
+    /// The number of interrupted runs.
     pub interrupted: u64,
-    /// Runs whose end could not be written in this process.
+    /// The number of runs whose end could not be written in this process.
     pub lost: u64,
-    /// Tokens that models read.
+    /// The number of tokens that models read.
     pub input_tokens: u64,
-    /// Tokens that models wrote.
+    /// The number of tokens that models wrote.
     pub output_tokens: u64,
-    /// Times from the latching of a cause until the guest is gone, of runs that were stopped.
+    /// The times between the latching of a cause and the end of the guest, of runs that were
+    /// stopped.
     pub stop: Histogram,
-    /// Times from there to the finishing transaction, of all runs.
+    /// The times between the end of the guest and the finishing transaction, of all runs.
     pub persist: Histogram,
 }
 
@@ -199,7 +200,7 @@ mod tests {
         ];
         assert_eq!(by_state, [1; 4]);
         assert_eq!((read.input_tokens, read.output_tokens), (1111, 2222));
-        // One that returned was not stopped.
+        // A run that returned was not stopped.
         assert_eq!(read.stop.sum_us, 1110);
         assert_eq!(read.stop.counts.iter().sum::<u64>(), 3);
         assert_eq!(read.persist.sum_us, 3333);

@@ -134,8 +134,8 @@ impl Dispatcher {
         true
     }
 
-    /// Takes the queued prompts of a barred workspace out of the queue; with `hold`, they are
-    /// noted as held, otherwise the next host's recovery does that.
+    /// Takes the queued prompts of a barred workspace out of the queue. With `hold`, they are
+    /// stored as held; otherwise the next host's recovery does that.
     pub(crate) fn hold_waiting(self: &Arc<Self>, workspace: WorkspaceId, hold: bool) {
         let waiting = self.lock().schedule.remove_all(workspace);
         self.hold(waiting, hold);
@@ -182,19 +182,20 @@ impl Dispatcher {
         }
     }
 
-    /// Takes no more prompts and starts nothing more.
+    /// Accepts no more prompts, and starts no more runs.
     pub(crate) fn close(&self) {
         self.lock().closing = true;
     }
 
-    /// Does the same, if every run has ended. Returns whether the host is closing.
+    /// As [`Dispatcher::close`], but only if every run has ended. Returns whether the host is
+    /// closing.
     pub(crate) fn close_if_idle(&self) -> bool {
         let mut inner = self.lock();
         inner.closing |= inner.is_idle();
         inner.closing
     }
 
-    /// Does the same as soon as every run has ended.
+    /// As [`Dispatcher::close`], once every run has ended.
     pub(crate) async fn close_when_idle(&self) {
         self.until(|| self.close_if_idle()).await;
     }

@@ -9,11 +9,11 @@ use lastword_types::session::{Asked, Question};
 use serde::Deserialize;
 use std::time::Duration;
 
-/// The shortest time after which a session is woken; shorter times count as this.
+/// The shortest time after which a session is woken; shorter times count as this one.
 const AFTER_MIN: Duration = Duration::from_secs(1);
 /// The longest time that a session may wait for.
 const AFTER_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
-/// Bytes of the longest question.
+/// The largest number of bytes of a question.
 const QUESTION_BYTES_MAX: usize = 16 << 10;
 
 /// A question as the agent writes it in `ask`.

@@ -31,20 +31,20 @@ impl Stream {
 /// How long a timer lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LeasePhase {
-    /// From creating a workspace to its stream being opened.
+    /// From the creation of a claim to the opening of the client's stream.
     Hold,
-    /// From losing the last stream to opening another.
+    /// From the loss of the last stream to the opening of another.
     Grace,
 }
 
 /// The state of a client's claim after a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LeaseState {
-    /// It stands without a timer.
+    /// It is kept without a timer.
     Stands,
-    /// It stands until this timer ends.
+    /// It is kept until this timer ends.
     Until(Timer),
-    /// It is gone.
+    /// It has ended.
     Gone,
 }
 

@@ -24,9 +24,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::Mutex;
 
-/// How many authorizations there may be for one server without a successful call in between.
+/// The largest number of authorizations of one server without a successful call in between.
 pub(crate) const STEPS_MAX: u32 = 3;
-/// How long a person has to consent.
+/// The longest time in which a person has to consent.
 const CONSENT_MAX: Duration = Duration::from_secs(5 * 60);
 
 /// What the authorities of all servers share.
@@ -62,7 +62,7 @@ pub(crate) struct Authority {
     client: Mutex<Option<AuthClient<HttpClient>>>,
     /// Attempts since the last successful call. Locked during an attempt.
     steps: Mutex<u32>,
-    /// How often a token was obtained.
+    /// How many tokens were obtained.
     obtained: AtomicU64,
 }
 
@@ -103,7 +103,7 @@ impl Authority {
         }
     }
 
-    /// The number of the current token. Read before a request, to be passed to
+    /// Returns the number of the current token. Read it before a request, to pass it to
     /// [`Authority::authorize`].
     pub(crate) fn obtained(&self) -> u64 {
         self.obtained.load(Ordering::Acquire)
@@ -157,7 +157,7 @@ impl Authority {
         Ok(manager)
     }
 
-    /// The registration of a client that the authorization server already knows.
+    /// Returns the registration of a client that the authorization server already knows.
     pub(super) fn known(&self, record: &Record, id: &str) -> Result<OAuthClientConfig, String> {
         let secret = match &self.config.client_secret {
             Some(secret) => Some(self.setting.fill.fill(secret)?),
@@ -278,7 +278,7 @@ impl Authority {
         }
     }
 
-    /// The scopes that a challenge reports as missing, if it does.
+    /// Returns the scopes that a challenge reports as missing, if it does.
     fn lacking(&self, challenge: Option<&str>) -> Option<Vec<String>> {
         let url = self.url.parse().ok()?;
         let parsed = WWWAuthenticateParams::parse(challenge?, &url);
@@ -287,7 +287,7 @@ impl Authority {
         Some(scopes.split_whitespace().map(str::to_owned).collect())
     }
 
-    /// The error if no person can consent: what to do, and which scopes to ask for then.
+    /// Returns the error if no person can consent: what to do, and which scopes to ask for.
     async fn no_consent_error(&self, challenge: Option<&str>) -> String {
         let server = &self.server;
         let lacking = self.lacking(challenge).unwrap_or_default();

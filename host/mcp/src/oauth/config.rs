@@ -22,24 +22,24 @@ use std::fmt;
 /// scopes = ["builds:read"]
 /// ```
 ///
-/// Without a `client_id` the host names itself by `client_metadata_url`, where the
-/// authorization server takes such, and registers itself otherwise.
+/// Without a `client_id`, the host identifies itself by `client_metadata_url` if the authorization
+/// server supports this, and registers itself otherwise.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OAuthConfig {
-    /// On whose behalf the host acts.
+    /// Whether the host acts on behalf of a person or on its own behalf.
     pub grant: OAuthGrant,
     /// The id under which the authorization server knows this host.
     pub client_id: Option<String>,
-    /// The secret of that id: a placeholder, `{{secret:NAME}}`.
+    /// The secret of that client id: a placeholder, `{{secret:NAME}}`.
     pub client_secret: Option<String>,
     /// The address of a client ID metadata document that describes this host.
     pub client_metadata_url: Option<String>,
-    /// The scopes that are asked for at first; by default those that the server advertises.
+    /// The scopes of the first request; by default those that the server advertises.
     pub scopes: Vec<String>,
 }
 
-/// On whose behalf the host acts.
+/// Whether the host acts on behalf of a person or on its own behalf.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -64,7 +64,7 @@ impl fmt::Debug for OAuthConfig {
     }
 }
 
-/// `true` and `{}` mean the same, and so do `false` and nothing.
+/// Parses the setting. `true` and `{}` are equal, and so are `false` and an absent setting.
 pub(crate) fn switch_or_table<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<OAuthConfig>, D::Error> {
@@ -89,7 +89,7 @@ pub(crate) fn switch_or_table<'de, D: Deserializer<'de>>(
     deserializer.deserialize_any(Either)
 }
 
-/// Checks the setting. An error says what is wrong, and what would be right.
+/// Checks the setting. The error says what is wrong, and how to correct it.
 pub(crate) fn check(config: &OAuthConfig) -> Result<(), String> {
     let secret = config.client_secret.as_deref();
     if secret.is_some_and(|secret| !secret.contains("{{secret:")) {

@@ -1,12 +1,12 @@
-//! How a person's consent is asked for; implemented by embedders.
+//! The interface through which the host asks a person for consent. Embedders implement it.
 
 use futures_util::future::BoxFuture;
 
-/// Shows an address to a person, and learns the address to which the person was redirected. Without
-/// one, a server that needs consent is an error that says what to do.
+/// Shows an address to a person, and returns the address to which the person was redirected. If no
+/// implementation is set, a server that needs consent is an error that says what to do.
 pub trait Consent: Send + Sync + 'static {
-    /// The address that the person is redirected to, a page of the implementor. It is read before
-    /// each [`Consent::consent`]; a server remembers it.
+    /// Returns the address to which the person is redirected, a page of the implementor. Called
+    /// before each [`Consent::consent`]; a server remembers the address.
     fn redirect_uri(&self) -> String;
 
     /// Shows the address to the person, and returns the whole address to which the person was
@@ -19,7 +19,7 @@ pub trait Consent: Send + Sync + 'static {
 /// A request for a person's consent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsentRequest {
-    /// The server that it is for.
+    /// The server that needs the consent.
     pub server: String,
     /// The address that the person opens in a browser.
     pub address: String,

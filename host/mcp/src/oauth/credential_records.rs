@@ -47,7 +47,7 @@ impl Record {
         granted.map_or(&[], |granted| granted.granted_scopes.as_slice())
     }
 
-    /// The values that have to be redacted.
+    /// Returns the values that have to be redacted.
     fn secrets(&self) -> Vec<String> {
         let mut secrets: Vec<String> = self.registered.client_secret.iter().cloned().collect();
         let token = serde_json::to_value(self.token()).unwrap_or_default();

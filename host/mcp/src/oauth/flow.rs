@@ -1,5 +1,5 @@
-//! How a token is obtained: discovery, registration of this host, a person's consent, and the
-//! exchange. Each call is one attempt; [`authority`](super::authority) decides when and how often.
+//! Obtains a token: discovery, registration of this host, a person's consent, and the exchange.
+//! Each call is one attempt; [`authority`](super::authority) decides when and how often.
 
 use super::authority::{Authority, union};
 use super::config::OAuthGrant;
@@ -130,8 +130,8 @@ impl Authority {
         Ok(())
     }
 
-    /// The scopes to ask for: those granted before with those missing now, or else those of the
-    /// operator, or else those that the server advertises.
+    /// Returns the scopes to ask for: those granted before together with those that are missing
+    /// now, or else those of the operator, or else those that the server advertises.
     async fn scopes(&self, manager: &AuthorizationManager, record: &Record) -> Vec<String> {
         let challenged = manager.select_initial_scopes(&[]).await;
         let first = record.granted().is_empty() && record.wanted.is_empty();
@@ -142,8 +142,8 @@ impl Authority {
         }
     }
 
-    /// This host's registration: as the operator configured it, by its metadata document, as it
-    /// registered before, or by registering now.
+    /// Returns this host's registration: the one that the operator configured, its metadata
+    /// document, its earlier registration, or a new one.
     async fn registration(
         &self,
         manager: &mut AuthorizationManager,
@@ -189,7 +189,7 @@ impl Authority {
         })
     }
 
-    /// Asks a person for consent, and reads the address that comes back.
+    /// Asks a person for consent, and parses the address of the redirect.
     async fn ask_consent(
         &self,
         manager: &AuthorizationManager,
@@ -234,7 +234,7 @@ fn refuse_without_pkce(found: &AuthorizationMetadataResolution) -> Result<(), St
     }
 }
 
-/// The error in a redirect, as the authorization server's short code.
+/// Returns the error in a redirect, as the authorization server's short code.
 fn refusal_of(back: &str) -> Option<&str> {
     let query = back.split_once('?')?.1;
     let query = query.split('#').next().unwrap_or_default();

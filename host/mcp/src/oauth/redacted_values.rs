@@ -6,7 +6,8 @@ use lastword_providers::secrets::Secrets;
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// How many values are remembered. The oldest are dropped first; they have expired by then.
+/// The largest number of values that are remembered. The oldest are dropped first; they have
+/// expired by then.
 const VALUES_MAX: usize = 128;
 
 /// The values to redact.

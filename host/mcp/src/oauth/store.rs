@@ -1,4 +1,4 @@
-//! Where tokens are stored between two runs of a host: files of the user's own, or an embedder's
+//! The storage of tokens between two runs of a host: files of the user's own, or an embedder's
 //! store.
 
 use std::collections::HashMap;
@@ -8,7 +8,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// The largest text of one server, in bytes.
+/// The largest number of bytes of one server's text.
 const TOKENS_MAX: u64 = 256 << 10;
 
 /// The folder of tokens in a data directory.
@@ -31,7 +31,7 @@ pub trait TokenStore: Send + Sync + 'static {
     /// If the store cannot be written.
     fn save(&self, server: &str, tokens: &str) -> io::Result<()>;
 
-    /// Removes the text; it is no error if there is none.
+    /// Removes the text. A missing text is not an error.
     ///
     /// # Errors
     ///

@@ -1,9 +1,9 @@
-//! Which addresses belong to the public internet. All others belong to a private network, or are
-//! reserved.
+//! Classifies addresses as public or not. An address that is not public belongs to a private
+//! network, or is reserved.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Why an address is not public; `None` for a public one.
+/// Returns why an address is not public; `None` for a public one.
 pub(super) fn why_not_public(address: IpAddr) -> Option<&'static str> {
     match address {
         IpAddr::V4(address) => v4(address),
@@ -11,7 +11,7 @@ pub(super) fn why_not_public(address: IpAddr) -> Option<&'static str> {
     }
 }
 
-/// Networks that are not public: network, bits, name.
+/// Networks that are not public: address, number of bits, name.
 const V4: [([u8; 4], u32, &str); 17] = [
     ([0, 0, 0, 0], 8, "an unspecified address"),
     ([10, 0, 0, 0], 8, "a private address"),

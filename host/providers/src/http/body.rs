@@ -18,7 +18,7 @@ pub struct Body {
     pub(super) clock: Arc<dyn Clock>,
     /// Completes when the request's time is over.
     pub(super) deadline: BoxFuture<'static, ()>,
-    /// How long it may pause.
+    /// The longest pause between two chunks.
     pub(super) idle: Duration,
     /// Bytes that may still be received.
     pub(super) remaining: u64,

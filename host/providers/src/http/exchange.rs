@@ -6,7 +6,7 @@ use crate::causes;
 use futures_util::StreamExt;
 use std::time::Duration;
 
-/// Bytes of a response's body.
+/// The largest number of bytes in a response's body.
 const BODY_MAX: usize = 1 << 20;
 
 /// An HTTP client; other crates use it by this name, without depending on `reqwest`.

@@ -60,7 +60,7 @@ impl Guarded {
     }
 }
 
-/// The address that a response redirects to.
+/// Returns the address that a response redirects to.
 fn location(response: &Response) -> Result<Option<Url>, HttpError> {
     let redirects = [
         StatusCode::MOVED_PERMANENTLY,

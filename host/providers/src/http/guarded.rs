@@ -28,9 +28,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 
-/// How many requests one run may have in flight, including those that wait for a person.
+/// The largest number of requests in flight of one run, including those that wait for a person.
 const REQUESTS_MAX: usize = 16;
-/// How many addresses of one name are tried.
+/// The largest number of addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 16;
 /// The `User-Agent` of requests that set none.
 const USER_AGENT: &str = concat!("lastword/", env!("CARGO_PKG_VERSION"));
@@ -58,9 +58,9 @@ pub struct Request {
     pub method: Method,
     /// The absolute address.
     pub url: Url,
-    /// Values may contain placeholders for secrets.
+    /// The headers. Their values may contain placeholders for secrets.
     pub headers: HeaderMap,
-    /// Read to its end before anything is sent.
+    /// The body, which is read to its end before anything is sent.
     pub body: BoxStream<'static, Result<Bytes, HttpError>>,
 }
 
@@ -113,7 +113,7 @@ impl Guarded {
         self.send_within(&mut None, run, request, permits).await
     }
 
-    /// The same, with the deadline of an earlier request, or a new one.
+    /// As [`Guarded::send`], with the deadline of an earlier request, or a new one.
     pub(super) async fn send_within(
         &self,
         deadline: &mut Deadline,
@@ -218,7 +218,7 @@ impl Inner {
         Ok(names)
     }
 
-    /// Everything between the permission and the response's headers.
+    /// Sends a request that is permitted, and returns its response's headers with the unread body.
     async fn send_checked(
         &self,
         request: Request,

@@ -3,7 +3,7 @@
 
 use lastword_types::permission::{Capability, Rule};
 
-/// How many patterns one list may have.
+/// The largest number of patterns in one list.
 const PATTERNS_MAX: usize = 256;
 
 /// A list of hosts and ports. A pattern without a port stands for the ports 80 and 443.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-/// The wait that a `retry-after` asks for: seconds, or the time until a date.
+/// Returns the wait that a `retry-after` asks for: seconds, or the time until a date.
 pub fn header_wait(text: &str, now: SystemTime) -> Option<Duration> {
     let date = || {
         let until = httpdate::parse_http_date(text.trim()).ok()?;
@@ -12,7 +12,7 @@ pub fn header_wait(text: &str, now: SystemTime) -> Option<Duration> {
     seconds(text).or_else(date)
 }
 
-/// A number of seconds that is not negative, however large.
+/// Parses a number of seconds that is not negative, however large.
 pub(crate) fn seconds(text: &str) -> Option<Duration> {
     let number: f64 = text.trim().parse().ok()?;
     let seconds = Duration::try_from_secs_f64(number);

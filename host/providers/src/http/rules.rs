@@ -1,14 +1,14 @@
-//! Which headers a guest may set: none that affect where a message begins, ends or goes.
+//! The headers that a guest may set: none that affect where a message begins, ends or is sent.
 
 use super::error::{HttpError, HttpErrorKind};
 use http::{HeaderMap, HeaderName, Method};
 
-/// Bytes of all headers of a request, and of a response.
+/// The largest number of bytes of all headers of a request or a response.
 pub(super) const HEADER_BYTES_MAX: usize = 64 << 10;
-/// How many headers a request may have.
+/// The largest number of headers of a request.
 const HEADERS_MAX: usize = 128;
 
-/// Headers that only the host sets, beside all that begin with `proxy-`.
+/// Headers that only the host sets, in addition to all that begin with `proxy-`.
 const HOST_HEADERS: [&str; 11] = [
     "connection",
     "content-length",
@@ -56,7 +56,7 @@ fn is_host_header(name: &HeaderName) -> bool {
     HOST_HEADERS.contains(&name.as_str()) || name.as_str().starts_with("proxy-")
 }
 
-/// Bytes of the headers on the wire.
+/// Returns the number of bytes of the headers on the wire.
 pub(super) fn size(headers: &HeaderMap) -> usize {
     let lines = headers.iter();
     lines

@@ -1,12 +1,12 @@
-//! The target of a request in its normal form, as permissions are decided on it.
+//! The target of a request in its normal form, by which permissions are decided.
 
 use super::error::{HttpError, HttpErrorKind};
 use reqwest::Url;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Bytes of the longest address.
+/// The largest number of bytes of an address.
 const URL_BYTES_MAX: usize = 8 << 10;
-/// Bytes of an address in a question to a person.
+/// The largest number of bytes of an address in a question to a person.
 const SHOWN_BYTES_MAX: usize = 200;
 
 /// A host and a port.
@@ -84,7 +84,7 @@ impl Target {
     }
 }
 
-/// One line for people: the method, and the address without parts that may hold a key.
+/// Returns one line for people: the method, and the address without parts that may contain a key.
 pub(super) fn title(method: &http::Method, url: &Url) -> String {
     let mut shown = url.clone();
     shown.set_query(None);

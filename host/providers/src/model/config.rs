@@ -28,13 +28,13 @@ use std::path::PathBuf;
 pub struct ModelsConfig {
     /// The model of requests that name none, such as `openai:gpt-5-mini`.
     pub default: Option<String>,
-    /// For `openai:NAME`: `OpenAI`, or any server that speaks its chat completions.
+    /// The service of `openai:NAME`: `OpenAI`, or any server with its chat completions.
     pub openai: ServiceConfig,
-    /// For `anthropic:NAME`.
+    /// The service of `anthropic:NAME`.
     pub anthropic: ServiceConfig,
-    /// For `gemini:NAME`.
+    /// The service of `gemini:NAME`.
     pub gemini: ServiceConfig,
-    /// For `ollama:NAME`.
+    /// The service of `ollama:NAME`.
     pub ollama: ServiceConfig,
     /// Prices of models whose services do not report a cost, by the models' names in requests, with
     /// or without the service.
@@ -55,10 +55,10 @@ pub struct ServiceConfig {
     pub api_key_file: Option<PathBuf>,
     /// Seconds without an event after which a response counts as hung; 60 by default.
     pub idle_timeout_s: Option<u64>,
-    /// The same before the first event, when a model may still be loading; 120 by default.
+    /// Seconds until the first event, when a model may still be loading; 120 by default.
     pub first_event_timeout_s: Option<u64>,
-    /// The context windows of the service's models in tokens, where the service does not report
-    /// them, or to make them smaller. Ollama is told the size, too.
+    /// The context windows of the service's models in tokens, for services that do not report them,
+    /// or to make them smaller. Ollama receives the size, too.
     pub context_tokens: Option<ContextTokens>,
 }
 
@@ -69,14 +69,14 @@ pub struct ServiceConfig {
     expecting = "expected a number of tokens above 0, or a table of models with one each"
 )]
 pub enum ContextTokens {
-    /// The same for all models.
+    /// The same size for all models.
     All(NonZeroU32),
-    /// By the models' names at the service.
+    /// The sizes by the models' names at the service.
     Each(BTreeMap<String, NonZeroU32>),
 }
 
 impl ContextTokens {
-    /// The window of a model, if it is listed.
+    /// Returns the window of a model, if it is listed.
     #[must_use]
     pub fn of(&self, model: &str) -> Option<u32> {
         let size = match self {
@@ -90,15 +90,15 @@ impl ContextTokens {
 /// A configuration of models that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ModelConfigError {
-    /// A spec that is not `PROVIDER:NAME`, or with an unknown provider.
+    /// The spec is not `PROVIDER:NAME`, or its provider is unknown.
     #[error("`{spec}` names no model: {reason}")]
     Spec {
         /// The spec as it was given.
         spec: String,
-        /// What is wrong with it, and what would be right.
+        /// What is wrong with it, and how to correct it.
         reason: String,
     },
-    /// An address that is not an HTTP URL.
+    /// The address is not an HTTP URL.
     #[error(
         "`{text}` ({origin}) is no address of a model server: {reason}; \
          expected something like http://127.0.0.1:8080/v1"
@@ -111,7 +111,7 @@ pub enum ModelConfigError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A key file that cannot be used.
+    /// The key file cannot be used.
     #[error("failed to read the key file {} of [models.{service}]: {reason}", path.display())]
     KeyFile {
         /// The service of the key.
@@ -121,7 +121,7 @@ pub enum ModelConfigError {
         /// Why it cannot be used.
         reason: String,
     },
-    /// An invalid price.
+    /// The price is invalid.
     #[error(
         "[models.prices.\"{model}\"] says {what} = {text}; expected US dollars per million \
          tokens, from 0 to 1000000"
@@ -134,12 +134,12 @@ pub enum ModelConfigError {
         /// The price as it was given.
         text: String,
     },
-    /// A script that cannot be used.
+    /// The script cannot be used.
     #[error("failed to load the script {}: {reason}", path.display())]
     Script {
         /// The file.
         path: PathBuf,
-        /// Where in it, and why.
+        /// The place in the file, and the reason.
         reason: String,
     },
 }

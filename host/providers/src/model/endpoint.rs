@@ -85,7 +85,7 @@ pub(super) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 #[derive(Clone, Debug)]
 pub(super) struct Endpoint {
     pub(super) service: Service,
-    /// Ends in a slash.
+    /// The address, which ends in a slash.
     pub(super) base_url: Url,
     /// The name of the variable or the file that the key comes from.
     pub(super) key_origin: String,

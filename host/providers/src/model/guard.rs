@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often one request is sent at most.
+/// The largest number of times that one request is sent.
 pub const ATTEMPTS_MAX: u32 = 3;
 
 /// The wait before the second attempt; it doubles with each further one.
@@ -26,9 +26,10 @@ pub const WAIT_MAX: Duration = Duration::from_secs(120);
 /// The longest silence that a [`Guard`] allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GuardLimits {
-    /// From the request to the first event; 120 s by default, since a model may be loading.
+    /// The time from the request to the first event; 120 s by default, since a model may be
+    /// loading.
     pub first_event: Duration,
-    /// Between two events; 60 s by default.
+    /// The time between two events; 60 s by default.
     pub idle: Duration,
 }
 

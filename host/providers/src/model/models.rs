@@ -131,7 +131,7 @@ impl Models {
     /// # Errors
     ///
     /// [`ModelConfigError`] for a spec with an unknown provider, or a script that cannot be loaded.
-    /// Whether the service has such a model, only a request shows.
+    /// Whether the service has such a model is known only when it is asked.
     pub fn model(mut self, spec: &str) -> Result<Self, ModelConfigError> {
         let invalid = |reason: String| ModelConfigError::Spec {
             spec: spec.to_owned(),
@@ -158,7 +158,7 @@ impl Models {
         Ok(self)
     }
 
-    /// Takes time from `clock` instead of the machine's.
+    /// Uses `clock` instead of the machine's clock.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         for script in self.scripts.values_mut() {
@@ -168,7 +168,7 @@ impl Models {
         self
     }
 
-    /// The script of the default `scripted:FILE`, to inspect its requests.
+    /// Returns the script of the default `scripted:FILE`, to inspect its requests.
     #[must_use]
     pub fn script(&self) -> Option<&Scripted> {
         let (provider, name) = self.default.as_deref()?.split_once(':')?;
@@ -307,8 +307,8 @@ impl ModelProvider for Models {
         }
     }
 
-    /// The default, and the models that added providers list. Services are not asked for their
-    /// models.
+    /// Returns the default, and the models that added providers list. Services are not asked for
+    /// their models.
     fn models(&self) -> Vec<ModelInfo> {
         let mut all = Vec::new();
 

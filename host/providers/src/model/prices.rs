@@ -19,9 +19,9 @@ const UNITS: u128 = 1_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelPrice {
-    /// For input tokens.
+    /// The price of input tokens.
     pub input: f64,
-    /// For output tokens.
+    /// The price of output tokens.
     pub output: f64,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Price {
 }
 
 impl Price {
-    /// The cost of these tokens, rounded up to a millionth of a dollar.
+    /// Returns the cost of these tokens, rounded up to a millionth of a dollar.
     fn of(self, usage: Usage) -> u64 {
         let read = self.input.saturating_mul(usage.input_tokens.into());
         let written = self.output.saturating_mul(usage.output_tokens.into());
@@ -72,7 +72,7 @@ impl Prices {
         checked.collect::<Result<_, _>>().map(Self)
     }
 
-    /// The price of `PROVIDER:NAME`: under the whole name, or else under the name alone.
+    /// Returns the price of `PROVIDER:NAME`, by the whole name or else by the name alone.
     pub(super) fn find(&self, spec: &str) -> Option<Price> {
         let named = || self.0.get(spec.split_once(':')?.1);
         self.0.get(spec).or_else(named).copied()

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// On whose behalf a provider is called.
+/// The run on whose behalf a provider is called.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CallContext {
@@ -65,12 +65,13 @@ pub trait ModelProvider: Send + Sync + 'static {
         request: ModelRequest,
     ) -> BoxFuture<'static, Result<ModelStream, ModelError>>;
 
-    /// Returns the models that may be named, the default first. Called on a thread of its own, once
-    /// for each request, and given 5 seconds.
+    /// Returns the models that a request may name, the default first. Called on a thread of its
+    /// own, once for each request, with a limit of 5 seconds.
     fn models(&self) -> Vec<ModelInfo>;
 
     /// Returns the context window of a model in tokens, if it is known or the service reports it.
-    /// May ask over the network, within 10 seconds. Default: as [`ModelProvider::models`] says.
+    /// May use the network, with a limit of 10 seconds. Default: the size in
+    /// [`ModelProvider::models`].
     fn context_tokens(&self, model: &str) -> BoxFuture<'static, Option<u32>> {
         let found = self.models().into_iter().find(|info| info.name == model);
         let size = found.and_then(|info| info.context_tokens);
@@ -87,7 +88,7 @@ pub trait ModelProvider: Send + Sync + 'static {
     }
 }
 
-/// Bytes of all data parts in one request.
+/// The largest number of bytes of all data parts in one request.
 pub const REQUEST_BYTES_MAX: usize = 20 << 20;
 
 /// Bytes by the [`BlobId`] of their part.
@@ -100,7 +101,7 @@ pub(in crate::model) fn bare(media_type: &str) -> String {
 }
 
 /// The events of one completion. It has to end with [`ModelEvent::Finish`]; a stream that ends
-/// without one counts as a broken connection. An empty text or reasoning says that the service is
+/// without one counts as a broken connection. An empty text or reasoning means that the service is
 /// still working.
 pub type ModelStream = BoxStream<'static, Result<ModelEvent, ModelError>>;
 
@@ -111,22 +112,21 @@ pub struct ModelInfo {
     pub name: String,
     /// The provider, such as `openai`.
     pub provider: String,
-    /// Its context window in tokens, if known.
+    /// The size of its context window in tokens, if known.
     pub context_tokens: Option<u32>,
 }
 
-/// One request for a completion, with the whole history that the model is to see.
+/// One request for a completion, with the whole history for the model.
 ///
-/// Its JSON has the names of the fields, and the bytes of `blobs` in base64; a field that is left
-/// out has its default.
+/// In its JSON, `blobs` has the bytes in base64. A missing field has its default.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ModelRequest {
-    /// The model.
+    /// The name of the model.
     pub model: Option<String>,
     /// Instructions before the messages.
     pub system: Option<String>,
-    /// In time order.
+    /// The messages, in time order.
     pub messages: Vec<ModelMessage>,
     /// The bytes of the data parts of users and of tools' results, if the provider
     /// [takes](ModelProvider::takes) them; at most [`REQUEST_BYTES_MAX`].
@@ -134,15 +134,15 @@ pub struct ModelRequest {
     pub blobs: Blobs,
     /// Tools that the model may call.
     pub tools: Vec<ToolSpec>,
-    /// Whether the model is to call a tool, and which one. Default: the service decides.
+    /// Whether the model should call a tool, and which one. Default: the service decides.
     pub tool_choice: Option<ToolChoice>,
-    /// A JSON schema for the response, as JSON text.
+    /// A JSON Schema for the response, as JSON text.
     pub output_schema: Option<String>,
-    /// Texts at which to stop.
+    /// Texts at which the response ends.
     pub stop: Vec<String>,
-    /// The highest number of tokens to write.
+    /// The largest number of tokens that the model writes.
     pub max_output_tokens: Option<u32>,
-    /// 0 is the most predictable.
+    /// The temperature. 0 gives the most predictable response.
     pub temperature: Option<f32>,
     /// Options that only this provider knows.
     pub extra: Extra,
@@ -177,16 +177,16 @@ mod in_base64 {
 }
 
 lastword_types::open_words! {
-    /// Whether a model is to call tools.
+    /// Whether a model should call tools.
     pub enum ToolChoice {
         /// The model decides.
         Auto = "auto",
-        /// It may call none.
+        /// The model may call no tool.
         None = "none",
-        /// It has to call at least one, of its choice.
+        /// The model has to call at least one tool, of its choice.
         Required = "required",
         ..
-        /// It has to call the one of this name.
+        /// The model has to call the tool of this name.
         Tool,
     }
 }
@@ -194,11 +194,11 @@ lastword_types::open_words! {
 lastword_types::open_words! {
     /// Why a model's response ends.
     pub enum ModelFinish {
-        /// The model had nothing more to say.
+        /// The response is complete.
         EndTurn = "end_turn",
-        /// Its output limit was reached.
+        /// The limit on output tokens was reached.
         MaxTokens = "max_tokens",
-        /// Tool calls are to be carried out.
+        /// Tool calls have to be carried out.
         ToolUse = "tool_use",
         /// The service withheld the rest.
         ContentFilter = "content_filter",
@@ -211,9 +211,9 @@ lastword_types::open_words! {
 /// A message as a model sees it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelMessage {
-    /// The author.
+    /// The role of the author.
     pub role: Role,
-    /// The contents. Parts that are for people only (`finish`) are left out.
+    /// The parts, without those that are only for people (`finish`).
     pub parts: Vec<Part>,
 }
 
@@ -222,9 +222,9 @@ pub struct ModelMessage {
 pub struct ToolSpec {
     /// Its name.
     pub name: String,
-    /// What it does, for the model.
+    /// A description of the tool for the model.
     pub description: String,
-    /// A JSON schema for the arguments, as JSON text.
+    /// A JSON Schema for the arguments, as JSON text.
     pub parameters: String,
 }
 
@@ -240,11 +240,11 @@ pub enum ModelEvent {
     Part(Part),
     /// Bytes, such as an image. The host stores them and gives the agent a data part.
     Data {
-        /// Such as `image/png`.
+        /// The media type, such as `image/png`.
         media_type: String,
-        /// A file name, if there is one.
+        /// The file name, if there is one.
         name: Option<String>,
-        /// At most 8 MiB.
+        /// The bytes, at most 8 MiB.
         bytes: Arc<[u8]>,
     },
     /// The token counts; at most once per completion.
@@ -260,9 +260,9 @@ pub enum ModelEvent {
 pub struct Retrying {
     /// The number of the failed attempt, from 1.
     pub attempt: u32,
-    /// Why, for people.
+    /// The reason, for people.
     pub cause: String,
-    /// How long until it is sent again.
+    /// The time until the request is sent again.
     pub wait: Duration,
 }
 
@@ -280,14 +280,14 @@ pub struct ModelError {
     pub context_tokens: Option<u32>,
 }
 
-/// The kinds of model failures; each has one code that a guest sees.
+/// The kinds of model failures. Each has one code that a guest sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ModelErrorKind {
-    /// No such model, or no provider is configured: `not-found`.
+    /// The model does not exist, or no provider is configured: `not-found`.
     UnknownModel,
     /// The key is missing or refused: `denied`.
     Unauthorized,
-    /// The server refuses for now (429): `limit`, retryable.
+    /// The server refuses temporarily (429): `limit`, retryable.
     RateLimited,
     /// The server cannot be reached, or responds with 5xx: `unavailable`, retryable.
     Unavailable,

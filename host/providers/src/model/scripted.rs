@@ -18,9 +18,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How many requests are remembered; the latest.
+/// The number of requests that are remembered: the latest ones.
 const REQUESTS_MAX: usize = 1024;
-/// How many of them keep the bytes of their data parts; the latest.
+/// The number of remembered requests that keep the bytes of their data parts: the latest ones.
 const REQUESTS_WITH_BYTES_MAX: usize = 4;
 
 /// A provider that follows a script. Clones share the script's place and its record.
@@ -56,8 +56,8 @@ const REQUESTS_WITH_BYTES_MAX: usize = 4;
 /// steps = [{ text = "One moment" }, { hang = true }]
 /// ```
 ///
-/// Errors are `unauthorized`, `rate-limited` (with `retry_after_ms` if you like),
-/// `unavailable`, `rejected`, `context-overflow`, `unknown-model`, `garbled`, `idle` and `truncated`, which ends
+/// Errors are `unauthorized`, `rate-limited` (with `retry_after_ms` if you like), `unavailable`,
+/// `rejected`, `context-overflow`, `unknown-model`, `garbled`, `idle` and `truncated`, which ends
 /// the stream without a finish. A tool call's `arguments` may be a table or JSON text.
 #[derive(Clone)]
 pub struct Scripted {
@@ -68,9 +68,9 @@ pub struct Scripted {
 /// One reply of a script.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reply {
-    /// A text that must occur in the last user message.
+    /// A text that must occur in the last user message, if set.
     pub when: Option<String>,
-    /// What happens, in order; a finish is implied at the end.
+    /// The steps, in order. A finish is added at the end if there is none.
     pub steps: Vec<Step>,
 }
 
@@ -158,30 +158,30 @@ impl Scripted {
         }
     }
 
-    /// Reads a script file.
+    /// Loads a script file.
     ///
     /// # Errors
     ///
-    /// What is wrong with the file, and in which line.
+    /// [`ModelConfigError`](super::ModelConfigError), with the mistake in the file and its line.
     pub fn load(path: &Path) -> Result<Self, super::ModelConfigError> {
         script_file::load(path).map(Self::new)
     }
 
-    /// Takes delays from `clock` instead.
+    /// Uses `clock` for delays.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// The requests so far, in order; at most the latest 1024. Only the latest four still have the
-    /// bytes of their data parts.
+    /// Returns the requests so far, in order: at most the latest 1024. Only the latest four still
+    /// have the bytes of their data parts.
     #[must_use]
     pub fn requests(&self) -> Vec<ModelRequest> {
         self.shared.record().requests.iter().cloned().collect()
     }
 
-    /// How many streams were dropped before they ended, as when a cancel reaches the request.
+    /// Returns how many streams were dropped before they ended, for example by a cancellation.
     #[must_use]
     pub fn abandoned(&self) -> usize {
         self.shared.record().abandoned

@@ -11,7 +11,7 @@ use lastword_types::permission::{Access, Rule};
 use std::fmt;
 use std::sync::Arc;
 
-/// What a tool calls before it uses a capability. A cloneable handle.
+/// The handle that a tool calls before it uses a capability. Cheap to clone.
 #[derive(Clone)]
 pub struct PermissionChecker {
     decider: Arc<dyn Authorize>,
@@ -26,13 +26,13 @@ pub trait Authorize: Send + Sync + 'static {
 /// Why an access is allowed.
 #[derive(Clone, Debug)]
 pub enum Allowed {
-    /// By the run's rules, and by these, which were granted by earlier answers.
+    /// By the run's rules, and these, which earlier answers granted.
     ByRules(Vec<Rule>),
     /// By a decision that is for this access only.
     Once,
 }
 
-/// The access is not allowed: who said so, and what would allow it.
+/// The access is not allowed. The message says which decision denied it, and what would allow it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Denied(pub String);
@@ -47,12 +47,12 @@ impl PermissionChecker {
     ///
     /// # Errors
     ///
-    /// [`Denied`], with who said so and what would allow it.
+    /// [`Denied`], which says which decision denied it, and what would allow it.
     pub async fn require(&self, access: Access) -> Result<(), Denied> {
         self.authorize(access).await.map(|_| ())
     }
 
-    /// The same; returns why it is allowed.
+    /// As [`PermissionChecker::require`], but returns why the access is allowed.
     pub async fn authorize(&self, access: Access) -> Result<Allowed, Denied> {
         self.decider.authorize(access).await
     }

@@ -21,13 +21,14 @@ pub struct SecretsConfig(pub BTreeMap<String, SecretConfig>);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SecretConfig {
-    /// The variable that holds it.
+    /// The environment variable that contains the value.
     pub env: Option<String>,
-    /// The file that holds only the value; white space at its end is ignored.
+    /// The file that contains only the value. White space at its end is ignored.
     pub file: Option<PathBuf>,
-    /// A program and its arguments. It has to write only the value, within 10 s.
+    /// A program and its arguments. It has to write only the value to its standard output, within
+    /// 10 s.
     pub command: Option<Vec<String>>,
-    /// Hosts that agents' requests may carry it to, over `https`: `host` or `host:port`.
+    /// The hosts to which agents' requests may send it, over `https`: `host` or `host:port`.
     pub hosts: Vec<String>,
 }
 
@@ -35,9 +36,9 @@ pub struct SecretConfig {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("[secrets.{name}]: {reason}")]
 pub struct SecretsError {
-    /// The secret.
+    /// The name of the secret.
     pub name: String,
-    /// What is wrong with it, and what would be right.
+    /// What is wrong with it, and how to correct it.
     pub reason: String,
 }
 
@@ -49,7 +50,7 @@ pub(super) enum Origin {
     Command(Vec<String>),
 }
 
-/// Bytes of the longest name.
+/// The largest number of bytes of a name.
 pub const NAME_BYTES_MAX: usize = 64;
 
 /// Whether a secret may have this name: only characters that need no escaping anywhere.

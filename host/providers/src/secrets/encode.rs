@@ -24,13 +24,13 @@ pub(super) fn forms(value: &str) -> Vec<Vec<u8>> {
     once
 }
 
-/// As in a JSON string, without the quotes.
+/// Returns the form in a JSON string, without the quotes.
 fn json(value: &str) -> Vec<u8> {
     let quoted = serde_json::Value::from(value).to_string();
     quoted.as_bytes()[1..quoted.len() - 1].to_vec()
 }
 
-/// Percent-encoded; in a form, a space becomes a plus.
+/// Returns the percent-encoded form. In a form body, a space becomes a plus.
 fn percent(value: &str, digits: &[u8; 16], form: bool) -> Vec<u8> {
     let mut encoded = Vec::new();
 
@@ -53,8 +53,8 @@ const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 const FOR_ADDRESSES: &[u8; 64] =
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// The characters of a base64 text that depend only on the value, when it starts `offset` bytes
-/// after a group of three.
+/// Returns the characters of a base64 text that depend only on the value, if it starts `offset`
+/// bytes after a group of three.
 fn base64_inside(value: &[u8], offset: usize, alphabet: &[u8; 64]) -> Vec<u8> {
     let end = offset + value.len();
     let bit = |at: usize| {

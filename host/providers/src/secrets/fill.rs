@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 const BEGIN: &str = "{{secret:";
 const END: &str = "}}";
-/// How many placeholders one text may have.
+/// The largest number of placeholders in one text.
 const PLACEHOLDERS_MAX: usize = 16;
 
 /// Why a text could not be filled in. Never contains a value.
@@ -23,7 +23,7 @@ pub enum SecretError {
     Denied(#[from] Denied),
 }
 
-/// The names in a text's placeholders, in order.
+/// Returns the names in a text's placeholders, in order.
 pub fn placeholders(text: &str) -> Result<Vec<&str>, SecretError> {
     let mut names = Vec::new();
     let mut rest = text;
@@ -40,13 +40,13 @@ pub fn placeholders(text: &str) -> Result<Vec<&str>, SecretError> {
 }
 
 impl Secrets {
-    /// Fills every placeholder in; for texts that the operator wrote.
+    /// Fills in every placeholder, for texts that the operator wrote.
     pub fn fill_all(&self, text: &str) -> Result<String, SecretError> {
         let filled = self.fill(text, &|_| Ok(()))?;
         Ok(filled.expose_secret().to_owned())
     }
 
-    /// Fills every placeholder in, if all of them are allowed. Placeholders within a value are not
+    /// Fills in every placeholder, if all of them are allowed. Placeholders within a value are not
     /// filled in.
     pub fn fill(
         &self,

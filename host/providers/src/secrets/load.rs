@@ -9,11 +9,11 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// Bytes of the shortest value: a shorter one would match too much other text.
+/// The smallest number of bytes of a value: a shorter one would match too much other text.
 pub(super) const VALUE_BYTES_MIN: usize = 6;
-/// Bytes of the longest value.
+/// The largest number of bytes of a value.
 pub(super) const VALUE_BYTES_MAX: usize = 16 << 10;
-/// How long a program may take.
+/// The longest time that a program may take.
 const COMMAND_TIME_MAX: Duration = Duration::from_secs(10);
 
 pub(super) fn value(origin: &Origin) -> Result<SecretString, String> {

@@ -1,5 +1,6 @@
 //! Named secrets: loaded once, filled into the host's own requests, and redacted from everything
-//! that a guest, a log or a table sees. A guest can ask whether one exists, never for its value.
+//! that a guest, a log or a table receives. A guest can ask whether a secret exists, but never for
+//! its value.
 
 mod config;
 mod encode;
@@ -20,7 +21,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// How many secrets there may be.
+/// The largest number of secrets.
 const SECRETS_MAX: usize = 256;
 
 /// The secrets of a host. Cheap to clone; never prints a value.
@@ -92,7 +93,8 @@ impl Secrets {
     }
 
     /// Creates secrets from values that were obtained while the host runs. They are only redacted,
-    /// and never filled in. Values that are too short to be told from other text are left out.
+    /// and never filled in. Values that are too short to be distinguished from other text are left
+    /// out.
     pub fn for_redaction(values: impl IntoIterator<Item = (String, String)>) -> Self {
         let fits = |value: &str| value.len() >= load::VALUE_BYTES_MIN;
         let values = values.into_iter().filter(|(_, value)| fits(value));
@@ -107,7 +109,7 @@ impl Secrets {
         Self::of(secrets.collect())
     }
 
-    /// The names, in order.
+    /// Returns the names, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.inner.secrets.keys().map(String::as_str)
     }
@@ -118,7 +120,7 @@ impl Secrets {
         self.inner.secrets.is_empty()
     }
 
-    /// Whether there is a secret of this name.
+    /// Whether a secret of this name exists.
     #[must_use]
     pub fn exists(&self, name: &str) -> bool {
         self.inner.secrets.contains_key(name)
@@ -136,12 +138,12 @@ impl Secrets {
         self.inner.needles.redact(text)
     }
 
-    /// The same for bytes.
+    /// As [`Secrets::redact`], for bytes.
     pub fn redact_bytes(&self, bytes: &[u8]) -> Vec<u8> {
         self.inner.needles.redact_bytes(bytes)
     }
 
-    /// The same for a stream of bytes.
+    /// As [`Secrets::redact`], for a stream of bytes.
     pub(crate) fn redacted_stream(&self) -> RedactedStream {
         RedactedStream::new(Arc::clone(&self.inner.needles))
     }
@@ -174,7 +176,7 @@ pub fn redact_json(value: Value, clean: &dyn Fn(&str) -> String) -> Value {
     }
 }
 
-/// Bytes of a form that is long enough not to occur by chance.
+/// The smallest number of bytes of a form that is unlikely to occur by chance.
 const FORM_BYTES_MIN: usize = 6;
 
 /// Replaces this value, in any form, by the mark. For a value that is not a named secret: a model

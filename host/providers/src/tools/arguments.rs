@@ -1,20 +1,21 @@
-//! Whether a call's arguments fit one of the host's own tools, and what is wrong with them, said so
-//! that a model can mend its call. The bounds stand once, in the schema that `own` tells models;
-//! this holds arguments against it, and reads the keywords that those schemas use and no others.
-//! Tools of others check their arguments themselves.
+//! Checks a call's arguments against the schema of a built-in tool, and describes the errors so
+//! that a model can correct its call. The bounds are written once, in the schema that models
+//! receive; this module reads the schema keywords that the built-in tools use, and no others. Other
+//! tools check their arguments themselves.
 
 use super::{Tool, ToolError};
 use serde_json::{Map, Value};
 
-/// Faults that are told at a time.
+/// The largest number of errors that are reported at once.
 const FAULTS_TOLD: usize = 3;
-/// Characters of a value that a fault repeats.
+/// The largest number of characters of a value that an error repeats.
 const SHOWN_CHARS_MAX: usize = 40;
 
-/// Holds arguments against the schema of a tool of the host's own.
+/// Checks arguments against the schema of a built-in tool.
 ///
 /// # Errors
-/// `invalid`, with the arguments that do not fit, and what each has to be.
+/// [`ToolErrorKind::Invalid`](super::ToolErrorKind::Invalid), with the arguments that do not fit
+/// and what each has to be.
 pub fn check(tool: &Tool, arguments: &Value) -> Result<(), ToolError> {
     let mut faults = Vec::new();
     find_faults("", &tool.parameters, arguments, &mut faults);
@@ -103,7 +104,7 @@ fn find_faults_in_object(
     }
 }
 
-/// Whether a schema is about values of this type. One that lists its values is about texts.
+/// Whether a schema accepts values of this type. One with a list of values accepts texts.
 fn is_of(schema: &Value, kind: &str) -> bool {
     schema["type"].as_str().unwrap_or("string") == kind
 }
@@ -119,7 +120,7 @@ fn bounds(schema: &Value, what: &str) -> (Option<u64>, Option<u64>) {
     (bound("min"), bound("max"))
 }
 
-/// What a schema wants, in words.
+/// Describes what a schema accepts.
 fn expected(schema: &Value) -> String {
     if let Some(listed) = schema["enum"].as_array() {
         let listed: Vec<String> = listed.iter().map(Value::to_string).collect();
@@ -140,7 +141,7 @@ fn expected(schema: &Value) -> String {
     }
 }
 
-/// A value as a fault names it: long ones by their size alone.
+/// Returns a value for an error message; of a long one only its size.
 fn shown(value: &Value) -> String {
     match value {
         Value::String(text) if text.chars().count() > SHOWN_CHARS_MAX => {
@@ -153,11 +154,11 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// Asserts that a schema is one that [`check`] reads whole: it says what each part is, and no
-/// keyword of it goes unheeded.
+/// Asserts that [`check`] supports a schema completely: each part has a type, and every keyword is
+/// known.
 ///
 /// # Panics
-/// When it is not; for tests of tools.
+/// If it does not support the schema. For tests of tools.
 pub fn assert_is_read_whole(schema: &Value) {
     let fields = schema.as_object().expect("a schema is an object");
     let heeded: &[&str] = match fields

@@ -1,5 +1,5 @@
-//! The tool `fetch_url`: one page or picture of the web, bounded. Requests go through
-//! [`Guarded`], which checks addresses and permissions.
+//! The tool `fetch_url`: one page or picture of the web, bounded. Requests go through [`Guarded`],
+//! which checks addresses and permissions.
 
 use super::provider::{Effects, Invocation, Tool, ToolContent, ToolError, ToolOutput};
 use crate::http::{Body, Guarded, HttpError, HttpErrorKind, Response};
@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 /// The name of the tool.
 pub const NAME: &str = "fetch_url";
-/// Bytes of text that a model is shown.
+/// The largest number of bytes of text that a model is shown.
 const TEXT_BYTES_MAX: usize = 64 << 10;
-/// Bytes of the largest picture.
+/// The largest number of bytes of a picture.
 const IMAGE_BYTES_MAX: usize = 1 << 20;
 
 /// The tool, over the HTTP client of all runs.
@@ -30,7 +30,7 @@ impl FetchUrl {
     /// # Errors
     ///
     /// If the arguments are invalid or the request is not allowed. A request that fails is not an
-    /// error: its result is for the model to read.
+    /// error: its result is for the model.
     pub async fn call(&self, call: Invocation) -> Result<ToolOutput, ToolError> {
         let (method, url, headers) = arguments(&call.arguments)?;
         let (run, permits) = (call.context.run, &call.permits);
@@ -49,7 +49,7 @@ impl FetchUrl {
     }
 }
 
-/// Whether a failure means that the call was not carried out, rather than being its result.
+/// Whether a failure means that the call was not carried out. Other failures are results.
 fn is_not_carried_out(kind: HttpErrorKind) -> bool {
     matches!(
         kind,
@@ -61,7 +61,7 @@ fn is_not_carried_out(kind: HttpErrorKind) -> bool {
     )
 }
 
-/// The tool, as a model sees it.
+/// Returns the tool's description for a model.
 pub fn tool() -> Tool {
     Tool {
         name: NAME.to_owned(),

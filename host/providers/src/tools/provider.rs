@@ -1,5 +1,6 @@
-//! What an embedder brings to give agents tools: the trait and its plain data. The host's own
-//! tools and those of MCP servers come by the same door. Knows no guest and no transcript.
+//! The interface through which an embedder gives agents tools: the trait and its plain data. The
+//! built-in tools and those of MCP servers use the same types. Independent of guests and
+//! transcripts.
 
 use crate::model::CallContext;
 use crate::permits::PermissionChecker;
@@ -14,56 +15,57 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a provider may take to list its tools, unless it says otherwise.
+/// The longest time in which a provider may list its tools, unless it sets another.
 pub const LISTING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A source of tools.
 ///
-/// Its futures run on the embedder's runtime, never on a guest's stack. Dropping the future of
-/// a call must end the call: that is how a cancel reaches it. A panic is an error of that one
-/// call. A provider that needs its host keeps a `lastword::WeakHost`: one that keeps a
-/// `lastword::Host` keeps it open until it is shut down, which drops all providers.
+/// Its futures run on the embedder's runtime, never on a guest's stack. Dropping the future of a
+/// call must end the call: this is how a cancellation reaches it. A panic is an error of that one
+/// call. A provider that needs its host should keep a `lastword::WeakHost`. One that keeps a
+/// `lastword::Host` keeps the host open until it is shut down, which drops all providers.
 pub trait ToolProvider: Send + Sync + 'static {
-    /// The tools that this run may see, in the order in which a model shall. Within
-    /// [`ToolProvider::listing_timeout`]: after that the run goes on without them, and the provider
+    /// Returns the tools that this run may see, in the order for a model. If this takes longer than
+    /// [`ToolProvider::listing_timeout`], the run continues without these tools, and the provider
     /// is not asked again for a minute.
     fn tools(&self, context: &CallContext) -> BoxFuture<'static, Result<Vec<Tool>, ToolError>>;
 
-    /// Carries a call out that is allowed by `tools=NAME`; for whatever else it does, the tool asks
-    /// [`Invocation::permits`]. It may take as long as its run.
+    /// Carries out a call that is allowed by `tools=NAME`. Before it uses any other capability, the
+    /// tool asks [`Invocation::permits`]. A call may take as long as its run.
     ///
-    /// The arguments are a JSON object, as the model wrote it: the host does not hold it against
-    /// [`Tool::parameters`], which models do not always keep to. [`Invocation::parse`] makes a type
-    /// of them.
+    /// The arguments are a JSON object, as the model wrote it. The host does not check it against
+    /// [`Tool::parameters`], which models do not always follow. [`Invocation::parse`] parses and
+    /// checks it.
     ///
     /// # Errors
     ///
-    /// [`ToolErrorKind::Invalid`] for arguments that do not do, with a message that names the
-    /// argument and says what it has to be: the model reads it, and can mend its call.
+    /// [`ToolErrorKind::Invalid`] for invalid arguments, with a message that names the argument and
+    /// says what it has to be: the model reads it, and can correct its call.
     fn call(&self, call: Invocation) -> BoxFuture<'static, Result<ToolOutput, ToolError>>;
 
-    /// Called once when a host is built with this provider, with what is the host's: returns what
-    /// the host asks from then on in its place. Default: `None`, which is the provider itself.
+    /// Called once when a host is built with this provider, with parts of the host. Returns a
+    /// provider that the host uses instead of this one. Default: `None`, which keeps this provider.
     fn attach(&self, host: &HostContext) -> Option<Arc<dyn ToolProvider>> {
         let _ = host;
         None
     }
 
-    /// How long [`ToolProvider::tools`] may take before a run goes on without these tools. Default:
-    /// [`LISTING_TIMEOUT`]; `None` for a provider that bounds it by itself.
+    /// Returns the longest time that [`ToolProvider::tools`] may take before a run continues
+    /// without these tools. Default: [`LISTING_TIMEOUT`]; `None` for a provider that bounds the
+    /// time itself.
     fn listing_timeout(&self) -> Option<Duration> {
         Some(LISTING_TIMEOUT)
     }
 
-    /// A workspace has closed: what was open for it alone is closed, within 5 seconds. Default:
-    /// nothing is.
+    /// Called when a workspace has closed. Closes everything that was open for it alone, within 5
+    /// seconds. Default: does nothing.
     fn close(&self, workspace: WorkspaceId) -> BoxFuture<'static, ()> {
         let _nothing_is_open_for = workspace;
         Box::pin(std::future::ready(()))
     }
 }
 
-/// What a host gives the providers that it is built with.
+/// The parts of a host that its providers may use.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct HostContext {
@@ -71,19 +73,20 @@ pub struct HostContext {
     pub clock: Arc<dyn Clock>,
     /// The host's secrets.
     pub secrets: Secrets,
-    /// Where the host keeps what is its own, if it keeps anything on disk.
+    /// The directory in which the host keeps its own data, if it keeps any on disk.
     pub data_dir: Option<PathBuf>,
-    /// Where open workspaces are.
+    /// Returns the directories of open workspaces.
     pub directories: WorkspaceDirectories,
-    /// The soft limit of descriptors from before the host raised it: what programs start with.
+    /// The soft limit of descriptors from before the host raised it, with which programs should
+    /// start; `None` if the host did not raise it.
     pub descriptors: Option<u64>,
 }
 
-/// Looks up the directory of a workspace that is open and has one.
+/// Returns the directory of a workspace that is open and has one.
 pub type WorkspaceDirectories = Arc<dyn Fn(WorkspaceId) -> Option<PathBuf> + Send + Sync>;
 
 impl HostContext {
-    /// The context of a host that keeps nothing on disk, has no secrets and opens no directories.
+    /// Creates the context of a host without data on disk, secrets and directories.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
@@ -96,47 +99,47 @@ impl HostContext {
     }
 }
 
-/// A tool, as a model is told of it.
+/// A tool, as it is described to a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tool {
     /// Its name, unique within a run: letters, digits, `_`, `-` and `.`, at most 128 bytes.
     pub name: String,
-    /// What it does and when to use it, for the model.
+    /// A description for the model: what the tool does and when to use it.
     pub description: String,
-    /// A JSON schema of the arguments, which are an object. It tells models what to write; the tool
-    /// itself checks what they wrote.
+    /// A JSON Schema of the arguments, which are an object. Models use it to write the arguments;
+    /// the tool itself checks them.
     pub parameters: Value,
-    /// Whether it changes anything. A call that may is on disk before it starts.
+    /// Whether it may change anything. A call that may is recorded on disk before it starts.
     pub effects: Effects,
 }
 
-/// Whether a tool changes anything.
+/// Whether a tool may change anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effects {
-    /// It only looks: calling it again does no harm.
+    /// It changes nothing, so that a repeated call is harmless.
     None,
-    /// It may change files, other machines, or the conversation.
+    /// It may change files, other machines or the conversation.
     Some,
 }
 
-/// One call.
+/// One call of a tool.
 #[derive(Clone, Debug)]
 pub struct Invocation {
-    /// On whose behalf.
+    /// The run that makes the call.
     pub context: CallContext,
-    /// The call's id, unique within the session.
+    /// The id of the call, unique within the session.
     pub call_id: String,
     /// The tool's name.
     pub tool: String,
     /// The arguments: an object, as the model wrote it. See [`Invocation::parse`].
     pub arguments: Value,
-    /// Where the tool asks before it does what needs a capability.
+    /// The checker that the tool asks before it uses a capability.
     pub permits: PermissionChecker,
 }
 
 impl Invocation {
-    /// Returns the arguments as a type of the tool's own.
+    /// Parses the arguments into a type of the tool's own.
     ///
     /// ```
     /// # use lastword::tools::{Invocation, ToolError, ToolOutput};
@@ -156,7 +159,7 @@ impl Invocation {
     /// # Errors
     ///
     /// [`ToolErrorKind::Invalid`] if they do not fit the type, with the place of the first argument
-    /// that does not and the reason, for the model to read.
+    /// that does not fit and the reason, for the model.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ToolError> {
         let parsed = serde_path_to_error::deserialize(&self.arguments);
         parsed.map_err(|error| {
@@ -170,37 +173,37 @@ impl Invocation {
     }
 }
 
-/// What a call came to. A tool that tried and failed says so here, for the model to read.
+/// The result of a call. A tool that was carried out and failed reports that here, for the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ToolOutput {
-    /// For the model.
+    /// The content for the model.
     pub content: Vec<ToolContent>,
-    /// The same for programs.
+    /// The result for programs, if there is one.
     pub structured: Option<Value>,
-    /// For clients only: diffs, durations.
+    /// Further data for clients only, such as diffs or durations.
     pub metadata: Option<Value>,
-    /// The tool tried and failed.
+    /// Whether the tool was carried out and failed.
     pub is_error: bool,
 }
 
-/// One piece of what a tool answers.
+/// One piece of a tool's result.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ToolContent {
-    /// UTF-8.
+    /// A text.
     Text(String),
-    /// Bytes, which the host keeps.
+    /// Bytes, which the host stores.
     Data {
-        /// Such as `image/png`.
+        /// The media type, such as `image/png`.
         media_type: String,
-        /// A file name, if there is one.
+        /// The file name, if there is one.
         name: Option<String>,
-        /// At most 8 MiB.
+        /// The bytes, at most 8 MiB.
         bytes: Vec<u8>,
     },
 }
 
 impl ToolOutput {
-    /// A text.
+    /// Creates the result of one text.
     #[must_use]
     pub fn text(text: impl Into<String>) -> Self {
         Self {
@@ -209,7 +212,7 @@ impl ToolOutput {
         }
     }
 
-    /// What went wrong and what to do instead, for the model.
+    /// Creates the result of a failed call: what went wrong and what to do instead, for the model.
     #[must_use]
     pub fn error(text: impl Into<String>) -> Self {
         Self {
@@ -218,14 +221,14 @@ impl ToolOutput {
         }
     }
 
-    /// The same with a value for programs.
+    /// Adds a value for programs.
     #[must_use]
     pub fn structured(mut self, value: Value) -> Self {
         self.structured = Some(value);
         self
     }
 
-    /// The same with a value for clients.
+    /// Adds data for clients.
     #[must_use]
     pub fn metadata(mut self, value: Value) -> Self {
         self.metadata = Some(value);
@@ -237,33 +240,33 @@ impl ToolOutput {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct ToolError {
-    /// What kind of failure.
+    /// The kind of failure.
     pub kind: ToolErrorKind,
-    /// What happened and what to do, for people and models. Never holds a secret.
+    /// What happened and what to do, for people and models. Never contains a secret.
     pub message: String,
 }
 
-/// The kinds of failures; each is one code that a guest sees.
+/// The kinds of failures. Each has one code that a guest sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ToolErrorKind {
-    /// There is no such tool: `not-found`.
+    /// The tool does not exist: `not-found`.
     UnknownTool,
-    /// The arguments do not do: `invalid`.
+    /// The arguments are invalid: `invalid`.
     Invalid,
-    /// Nobody allowed it: `denied`.
+    /// The call is not allowed: `denied`.
     Denied,
     /// A bound was reached: `limit`.
     Limit,
-    /// It took too long: `timeout`.
+    /// The call took too long: `timeout`.
     Timeout,
-    /// Who serves it cannot be reached now: `unavailable`, retryable.
+    /// The tool's server cannot be reached now: `unavailable`, retryable.
     Unavailable,
     /// The host failed: `internal`.
     Internal,
 }
 
 impl ToolError {
-    /// A failure of this kind.
+    /// Creates a failure of this kind.
     #[must_use]
     pub fn new(kind: ToolErrorKind, message: impl Into<String>) -> Self {
         Self {
@@ -272,7 +275,8 @@ impl ToolError {
         }
     }
 
-    /// Arguments that do not do. The message names the argument and says what it has to be.
+    /// Creates a failure for invalid arguments. The message names the argument and says what it has
+    /// to be.
     #[must_use]
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(ToolErrorKind::Invalid, message)

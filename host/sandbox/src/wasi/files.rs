@@ -54,7 +54,7 @@ pub struct Files {
 }
 
 impl Files {
-    /// No files at all.
+    /// Returns a file system without any files.
     pub fn none() -> Self {
         Self {
             workspace: None,
@@ -340,8 +340,8 @@ fn directories<T: Send>(state: &mut GuestState<T>) -> wasmtime::Result<Vec<(Fd, 
 }
 
 /// Opens a file or a directory, and counts its descriptor. Anything else is refused, since opening
-/// a FIFO or a device can block for ever on a thread that cannot be stopped. WASI has no error for
-/// too many open files; `insufficient-memory` is the one that blames neither the disk nor a
+/// a FIFO or a device can block forever on a thread that cannot be stopped. WASI has no error for
+/// too many open files; `insufficient-memory` is the only one that blames neither the disk nor a
 /// permission.
 async fn open_at<T: Send>(
     state: &mut GuestState<T>,

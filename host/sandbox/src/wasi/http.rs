@@ -16,15 +16,15 @@ use wasmtime_wasi_http::{
     WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
 
-/// Bytes of one list of headers, including its overhead in memory.
+/// The largest number of bytes of one list of headers, including its overhead in memory.
 const FIELDS_BYTES_MAX: usize = 128 << 10;
 
-/// Headers that guests may neither set nor see, beside those that `wasi:http` forbids.
+/// Headers that guests may neither set nor see, in addition to those that `wasi:http` forbids.
 const FORBIDDEN: [HeaderName; 3] = [header::TE, header::TRAILER, header::EXPECT];
 
 /// Sends a guest's requests.
 pub trait Outgoing: Send + Sync + 'static {
-    /// Sends a request. Dropping the future, or the body of the answer, ends it.
+    /// Sends a request. Dropping the future, or the body of the response, ends it.
     fn send(
         &self,
         request: http::Request<OutgoingBody>,

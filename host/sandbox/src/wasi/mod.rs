@@ -18,9 +18,9 @@ use std::sync::Arc;
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-/// Bytes of randomness per call.
+/// The largest number of random bytes per call.
 const RANDOM_BYTES_MAX: u64 = 64 << 10;
-/// Files, directories and streams that a guest may have open at once.
+/// The largest number of files, directories and streams that a guest may have open at once.
 const OPEN_MAX: usize = 1024;
 
 /// The sandbox's state of one guest, with the host's own data.

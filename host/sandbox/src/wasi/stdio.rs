@@ -10,9 +10,9 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-/// Bytes of the longest line that is passed on; the rest of it becomes further lines.
+/// The largest number of bytes of a line that is passed on; the rest of it becomes further lines.
 const LINE_BYTES_MAX: usize = 4096;
-/// Bytes that one write may carry.
+/// The largest number of bytes of one write.
 const WRITE_BYTES_MAX: usize = 64 << 10;
 
 /// The stream that a line came from.

@@ -1,5 +1,5 @@
-//! One secret token, sent as `Authorization: Bearer …`, whose holder may do everything.
-//! Keeps the token's digest, never the token itself.
+//! A single secret token, sent as `Authorization: Bearer …`, whose holder may do everything. Stores
+//! the token's digest, never the token itself.
 
 use super::{Action, Arrival, Authorizer, Principal, Token, Unauthenticated};
 use axum::http::HeaderMap;
@@ -14,7 +14,7 @@ pub struct BearerToken {
 }
 
 impl BearerToken {
-    /// Lets in the holder of this token.
+    /// Creates an authorizer that lets in the holder of this token.
     #[must_use]
     pub fn new(token: &Token) -> Self {
         Self {

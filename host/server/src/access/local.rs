@@ -100,7 +100,7 @@ struct Known {
 }
 
 impl FirstOf {
-    /// Asks these, in this order.
+    /// Creates an authorizer that asks these, in this order.
     #[must_use]
     pub fn new(authorizers: impl Into<Vec<Arc<dyn Authorizer>>>) -> Self {
         Self(authorizers.into())

@@ -1,5 +1,5 @@
-//! Who may do what. An [`Authorizer`] identifies the sender of a request and decides what they may
-//! do. `guard.rs` calls the first part, the routes in `api` call the second.
+//! Access control. An [`Authorizer`] identifies the sender of a request and decides what they may
+//! do. `guard.rs` calls the first part, and the routes in `api` call the second.
 
 mod bearer;
 mod local;
@@ -30,7 +30,7 @@ pub enum Arrival {
     },
     /// Over a unix socket.
     Unix {
-        /// The user whose process is connected, as the kernel says.
+        /// The user of the connected process, as the kernel reports it.
         uid: u32,
     },
     /// From the process that the server runs in, through [`in_process`](crate::in_process).
@@ -47,7 +47,7 @@ pub struct Principal {
 }
 
 impl Principal {
-    /// A principal with a name for the log.
+    /// Creates a principal with a name for the log.
     #[must_use]
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Self {
@@ -63,7 +63,7 @@ impl Principal {
         self
     }
 
-    /// The name for the log.
+    /// Returns the name for the log.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -88,32 +88,33 @@ impl fmt::Debug for Principal {
 pub enum Action<'a> {
     /// Open a workspace, claim it, and release the claim.
     Open,
-    /// See a workspace, its sessions and its runs. Without it, they seem not to exist.
+    /// See a workspace, its sessions and its runs. Without it, they appear not to exist.
     Read,
-    /// Begin sessions, change them, and ask their agents.
+    /// Create sessions, change them, and prompt their agents.
     Prompt,
     /// Stop runs and withdraw prompts.
     Cancel,
-    /// Let agents of the workspace do what a rule extends to: when it is opened, and by an
-    /// answer that allows something, be it only once.
+    /// Let agents of the workspace do what this rule covers: when the workspace is opened, and by
+    /// an answer that allows something, even only once.
     Grant(&'a Rule),
-    /// Answer what runs ask: deny it, or say something. To allow takes [`Action::Grant`] too.
+    /// Answer questions of runs: deny an access, or give a text. To allow an access requires
+    /// [`Action::Grant`] as well.
     Answer,
-    /// Take back what an answer has granted.
+    /// Revoke the grant of an answer.
     Revoke,
     /// Close a workspace, even one that other clients have open.
     Close,
-    /// Delete a workspace or a session with all that it holds.
+    /// Delete a workspace or a session with everything in it.
     Purge,
-    /// See which agents are loaded. Of no workspace.
+    /// See which agents are loaded. Concerns no workspace.
     ReadAgents,
-    /// Load agents and forget them. Of no workspace.
+    /// Load and unload agents. Concerns no workspace.
     LoadAgents,
-    /// Load an agent from a file of the server's. Of no workspace.
+    /// Load an agent from a file on the server's machine. Concerns no workspace.
     LoadFiles,
-    /// Retire a client, which ends its claims on whatever workspace. Of no workspace.
+    /// Retire a client, which ends its claims on all workspaces. Concerns no workspace.
     Retire,
-    /// See the server's own figures. Of no workspace.
+    /// See the server's own figures. Concerns no workspace.
     Administrate,
 }
 
@@ -122,13 +123,13 @@ pub enum Action<'a> {
 #[error("{0}")]
 pub struct Unauthenticated(pub String);
 
-/// Decides who may do what.
+/// Identifies senders of requests, and decides what they may do.
 #[async_trait::async_trait]
 pub trait Authorizer: Send + Sync + 'static {
     /// Identifies the sender of a request with these headers.
     ///
     /// # Errors
-    /// [`Unauthenticated`], which is answered with 401.
+    /// [`Unauthenticated`], for which the server responds with 401.
     async fn authenticate(
         &self,
         headers: &HeaderMap,

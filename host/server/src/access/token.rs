@@ -1,4 +1,4 @@
-//! The server's token, and the file that it is kept in. `bearer.rs` checks requests against it.
+//! The server's token, and the file in which it is stored. `bearer.rs` checks requests against it.
 
 use lastword::file;
 use std::fmt;
@@ -7,14 +7,14 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// Bytes of a token that is made here.
+/// The number of bytes of a generated token.
 const TOKEN_BYTES: usize = 32;
-/// Characters of the shortest token that is taken from a file.
+/// The smallest number of characters of a token in a file.
 const CHARS_MIN: usize = 32;
-/// Bytes of the longest file that is taken for a token's.
+/// The largest number of bytes of a token file.
 const FILE_BYTES_MAX: usize = 4096;
 
-/// A secret that lets its holder in. Its `Debug` does not show it.
+/// A secret that gives its holder access. Its `Debug` output does not contain it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
 
@@ -22,14 +22,14 @@ pub struct Token(String);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenError {
-    /// The file cannot be read or made.
+    /// The file cannot be read or created.
     #[error("cannot {what} the token file {}: {source}", path.display())]
     Io {
-        /// What was tried.
+        /// The operation that failed.
         what: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// Another user may have read the token.
@@ -42,7 +42,7 @@ pub enum TokenError {
         /// Its permission bits.
         mode: u32,
     },
-    /// The file belongs to another user, or is not a plain file.
+    /// The file belongs to another user, or is not a regular file.
     #[error(
         "the token file {} is not a plain file of yours; name another, or delete it", path.display()
     )]
@@ -50,7 +50,7 @@ pub enum TokenError {
         /// The file.
         path: PathBuf,
     },
-    /// The file holds no token.
+    /// The file contains no token.
     #[error(
         "the token file {} must hold one line of {CHARS_MIN} or more printable characters without spaces; delete it, so that a new token is made", path.display()
     )]
@@ -58,27 +58,28 @@ pub enum TokenError {
         /// The file.
         path: PathBuf,
     },
-    /// The system gave no random bytes.
+    /// The system provided no random bytes.
     #[error("the system gave no random bytes for a token: {0}")]
     Random(String),
 }
 
 impl Token {
-    /// A new token: 32 random bytes, as hex.
+    /// Generates a new token: 32 random bytes, as hex.
     ///
     /// # Errors
-    /// When the system gives no random bytes.
+    /// If the system provides no random bytes.
     pub fn generate() -> Result<Self, TokenError> {
         let mut bytes = [0; TOKEN_BYTES];
         getrandom::fill(&mut bytes).map_err(|error| TokenError::Random(error.to_string()))?;
         Ok(Self(bytes.iter().map(|b| format!("{b:02x}")).collect()))
     }
 
-    /// The token that a file holds. If there is no file, a new token is made and kept there,
-    /// in a file that no other user can read at any time.
+    /// Reads the token in a file. If the file does not exist, generates a new token and stores it
+    /// there, in a file that no other user can read at any time.
     ///
     /// # Errors
-    /// When the file can be read by others, is not a token's, or cannot be read or made.
+    /// If other users can read the file, it does not contain a token, or it cannot be read or
+    /// created.
     pub fn read_or_create(path: impl AsRef<Path>) -> Result<Self, TokenError> {
         let path = path.as_ref();
         loop {
@@ -88,16 +89,16 @@ impl Token {
             }
             match create(path)? {
                 Some(token) => return Ok(token),
-                // Another process was quicker.
+                // Another process created the file first.
                 None => continue,
             }
         }
     }
 
-    /// The token that a file holds.
+    /// Reads the token in a file.
     ///
     /// # Errors
-    /// As [`Token::read_or_create`]; also when there is no file.
+    /// As for [`Token::read_or_create`], and if the file does not exist.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, TokenError> {
         let path = path.as_ref();
         let failed = failed("read", path);
@@ -106,7 +107,7 @@ impl Token {
             ErrorKind::InvalidInput | ErrorKind::IsADirectory => foreign(),
             _ => failed(error),
         })?;
-        // Of the open file, which cannot be exchanged after the check.
+        // The metadata is that of the open file, which cannot be exchanged after the check.
         let metadata = file.metadata().map_err(&failed)?;
         let owner = rustix::process::geteuid().as_raw();
         if !metadata.is_file() || metadata.uid() != owner {
@@ -153,8 +154,8 @@ fn failed<'a>(what: &'static str, path: &'a Path) -> impl Fn(std::io::Error) -> 
     }
 }
 
-/// Makes the file with a new token in it; returns `None` if another process has made it meanwhile.
-/// The file gets its name once it is complete, so that no process reads half a token.
+/// Creates the file with a new token; returns `None` if another process has created it meanwhile.
+/// The file gets its name once it is complete, so that no process reads a part of the token.
 fn create(path: &Path) -> Result<Option<Token>, TokenError> {
     let failed = failed("make", path);
     let token = Token::generate()?;
@@ -164,7 +165,7 @@ fn create(path: &Path) -> Result<Option<Token>, TokenError> {
     draft.push(format!(".{suffix}"));
     let draft = PathBuf::from(draft);
     let mut options = OpenOptions::new();
-    // Made with its final mode and only if it is new: at no time can others open it.
+    // Created with its final mode, and only if it is new: other users can never open it.
     options.write(true).create_new(true).mode(0o600);
     let mut file = options.open(&draft).map_err(&failed)?;
     let written = writeln!(file, "{}", token.0)

@@ -1,4 +1,4 @@
-//! Routes about agents: which are loaded, loading one, forgetting one.
+//! Routes about agents: listing, loading and unloading them.
 
 use super::extract::{Arrived, Asked, Caller, Raw, bytes, is, json};
 use super::{App, views};
@@ -24,7 +24,7 @@ pub(super) fn routes(bytes_max: usize) -> OpenApiRouter<Arc<App>> {
         .routes(routes!(show_agent, forget_agent))
 }
 
-/// List the agents that are loaded
+/// List the loaded agents
 #[utoipa::path(
     get,
     path = "/agents",
@@ -51,9 +51,9 @@ struct Name {
 
 /// Load an agent
 ///
-/// Takes a component, with its name in the query, or the path of a file on the server. The
-/// same name again replaces what later runs get. A component is kept, so that the server has
-/// it after a restart; a file is not.
+/// Takes a component, with its name in the query, or the path of a file on the server's machine.
+/// Another request with the same name replaces the component of later runs. A component is stored,
+/// so that the server has it after a restart; a file is not.
 #[utoipa::path(
     post,
     path = "/agents",
@@ -133,7 +133,7 @@ fn unreadable(error: HostError) -> Problem {
     }
 }
 
-/// A name as one segment of a path: all but RFC 3986's unreserved characters is escaped.
+/// Escapes a name as one segment of a path: all characters except RFC 3986's unreserved ones.
 fn escaped(name: &str) -> PercentEncode<'_> {
     const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
         .remove(b'-')
@@ -169,10 +169,10 @@ async fn show_agent(
     }
 }
 
-/// Forget an agent
+/// Unload an agent
 ///
-/// It is unloaded, and not kept any longer. Runs that have begun or wait go on. Its sessions
-/// stay, and can be prompted again once it is loaded again.
+/// The agent is unloaded and deleted from the store. Runs that have begun or wait continue. Its
+/// sessions stay, and can be prompted again once it is loaded again.
 #[utoipa::path(
     delete,
     path = "/agents/{a}",

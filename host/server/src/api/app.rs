@@ -20,7 +20,8 @@ pub(crate) struct App {
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) options: ServerOptions,
     pub(crate) metrics: Metrics,
-    /// The API as its routes describe it, and the document made from it at the first request.
+    /// The API according to its routes, and the document, which is built from it at the first
+    /// request.
     api: OpenApi,
     document: OnceLock<String>,
     /// The keys of known workspaces. A workspace never changes its key.
@@ -54,7 +55,7 @@ impl App {
         })
     }
 
-    /// Does work to its end, even if the client that asked for it disconnects.
+    /// Completes work, even if the client that asked for it disconnects.
     pub(crate) async fn finish_request<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, Problem>> + Send + 'static,
@@ -101,8 +102,8 @@ impl App {
         }
     }
 
-    /// Turns an error into a problem. While the whole host closes, it says so rather than that
-    /// the workspace is closed.
+    /// Converts an error into a problem. While the host is closing, the problem is that of the host
+    /// and not of a closed workspace.
     pub(crate) fn now(&self, error: HostError) -> Problem {
         let closed = matches!(
             error,
@@ -256,7 +257,7 @@ impl App {
         self.keys().remove(&id);
     }
 
-    /// Keeps the key of a workspace that was opened.
+    /// Stores the key of a workspace that was opened.
     pub(crate) fn remember(&self, id: WorkspaceId, key: WorkspaceKey) {
         self.keys().insert(id, key);
     }

@@ -1,4 +1,4 @@
-//! Routes about clients: retiring one that will not come back.
+//! Routes about clients: retiring one that will not return.
 
 use super::App;
 use super::extract::{Caller, Raw};
@@ -18,8 +18,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
 
 /// Retire a client
 ///
-/// Drops all its claims, ends their streams with `workspace.released`, and refuses whatever it
-/// still asks for. What it had prompted goes on.
+/// Ends all its claims, ends their streams with `workspace.released`, and refuses its later
+/// requests. Its runs continue.
 #[utoipa::path(
     delete,
     path = "/clients/{c}",

@@ -1,5 +1,5 @@
-//! The parts of the OpenAPI document beside the routes: its title, how to authenticate, and the
-//! errors that every route can answer.
+//! The parts of the OpenAPI document other than the routes: its title, the authentication, and the
+//! errors that every route can return.
 
 use lastword_api::Problem as ProblemView;
 use lastword_api::problem::{KINDS, MEDIA_TYPE};
@@ -52,7 +52,7 @@ impl Modify for Token {
     }
 }
 
-/// Adds the answer for errors to every route.
+/// Adds the error response to every route.
 pub(super) fn with_problems(mut document: OpenApi) -> OpenApi {
     let names = KINDS
         .iter()

@@ -1,4 +1,4 @@
-//! Routes that read what a session holds: its messages, its bytes, and all of it at once.
+//! Routes that read the content of a session: its messages, stored bytes, and a whole session.
 
 use super::App;
 use super::extract::{Asked, At, At2, Caller};
@@ -19,7 +19,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-/// Characters of a blob's id.
+/// The number of characters of a blob's id.
 const BLOB_CHARS: usize = 64;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
@@ -33,18 +33,19 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Paging {
-    /// Only those before this message: the `next` of the page before.
+    /// Only messages before this one: the `next` of the previous page.
     #[param(value_type = Option<MessageId>)]
     before: Option<String>,
-    /// How many at most; fewer may come. Default: 50.
+    /// The largest number of entries; a page may have fewer. Default: 50.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
 }
 
 /// Read a session's messages
 ///
-/// A page of them in their order, from the end backwards. Those of a run that was taken back while
-/// it waited stand where that happened, without an `ordinal`: they are in no agent's history.
+/// Returns a page of messages in their order, from the end backwards. The messages of a run that
+/// was withdrawn while it waited appear at the place of the withdrawal, without an `ordinal`: they
+/// are in no agent's history.
 #[utoipa::path(
     get,
     path = "/sessions/{s}/messages",
@@ -74,14 +75,14 @@ async fn list_messages(
     }))
 }
 
-/// How to write a session down.
+/// The format of an exported session.
 #[derive(Clone, Copy, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Format {
-    /// For programs.
+    /// JSON, for programs.
     #[default]
     Json,
-    /// For people.
+    /// Markdown, for people.
     Markdown,
 }
 
@@ -89,14 +90,14 @@ enum Format {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Shape {
-    /// How to write it down. Default: `json`.
+    /// The format. Default: `json`.
     #[param(inline)]
     format: Option<Format>,
 }
 
 /// Export a session
 ///
-/// All of it, with its runs and their messages.
+/// Returns the whole session, with its runs and their messages.
 #[utoipa::path(
     get,
     path = "/sessions/{s}/export",
@@ -145,7 +146,7 @@ impl FromStr for BlobPath {
 
 /// Read stored bytes
 ///
-/// Those of a `data` part. They come as a download, whatever the agent named them.
+/// Returns the bytes of a `data` part, as a download whatever their media type.
 #[utoipa::path(
     get,
     path = "/sessions/{s}/blobs/{b}",

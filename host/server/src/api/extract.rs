@@ -15,7 +15,7 @@ use std::convert::Infallible;
 use std::fmt::Display;
 use std::str::FromStr;
 
-/// Who sends the request.
+/// The sender of the request.
 pub(crate) struct Caller(pub(crate) Principal);
 
 impl<S: Sync> FromRequestParts<S> for Caller {
@@ -33,7 +33,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// How the request came.
+/// How the request arrived.
 pub(crate) struct Arrived(pub(crate) Arrival);
 
 impl<S: Sync> FromRequestParts<S> for Arrived {
@@ -45,10 +45,10 @@ impl<S: Sync> FromRequestParts<S> for Arrived {
     }
 }
 
-/// The one id in the path.
+/// The single id in the path.
 pub(crate) struct At<T>(pub(crate) T);
 
-/// The one name in the path, whatever it is.
+/// The single name in the path, with any value.
 pub(crate) struct Raw(pub(crate) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Raw {
@@ -86,7 +86,8 @@ where
     }
 }
 
-/// The last parameters of the path: an embedder may have nested the API below some of its own.
+/// Returns the last parameters of the path: an embedder may have nested the API below some of its
+/// own.
 async fn texts<const N: usize, S: Send + Sync>(
     parts: &mut Parts,
     state: &S,
@@ -103,7 +104,7 @@ fn id<T: FromStr<Err: Display>>(text: &str) -> Result<T, Problem> {
         .map_err(|error: T::Err| Problem::new("invalid-id", error.to_string()))
 }
 
-/// The query.
+/// The parameters of the query.
 pub(crate) struct Asked<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
@@ -118,7 +119,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
     }
 }
 
-/// A body of JSON.
+/// A JSON body.
 pub(crate) struct Json<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
@@ -136,7 +137,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     }
 }
 
-/// A body's bytes.
+/// Reads the bytes of a body.
 pub(crate) async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
     let bytes = Bytes::from_request(request, state).await;
     bytes.map_err(|rejected: BytesRejection| match rejected.status() {
@@ -163,9 +164,9 @@ fn timed_out(error: &(dyn std::error::Error + 'static)) -> bool {
     false
 }
 
-/// A JSON object as it is asked for, and nothing after it.
+/// Parses a single JSON object, and refuses anything after it.
 pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    // A list of a record's values without their names would be taken for the record.
+    // Serde would accept a list of a record's values without their names.
     let begins = bytes.trim_ascii_start().first().copied();
     if matches!(begins, Some(b'[')) {
         let detail = "the body is not what this route takes: expected a JSON object, not a list";
@@ -181,7 +182,7 @@ pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     })
 }
 
-/// Whether a body is of a media type, whatever its parameters.
+/// Whether a body has a media type, with any parameters.
 pub(crate) fn is(headers: &HeaderMap, media_type: &str) -> bool {
     let sent = headers
         .get(CONTENT_TYPE)

@@ -21,9 +21,9 @@ use std::time::Duration;
 /// How a stream's events are numbered.
 #[derive(Clone, Copy)]
 pub(crate) enum Numbered {
-    /// Within their session.
+    /// By their number within the session.
     BySeq,
-    /// Among all of their workspace.
+    /// By their position among all events of the workspace.
     ByPosition,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct Feed {
     events: Option<Events>,
     numbered: Numbered,
     stages: Option<(WorkspaceStages, WorkspaceId)>,
-    /// Whether the client was told that the workspace closes.
+    /// Whether the client was notified that the workspace is closing.
     closing: bool,
     drained: Option<BoxFuture<'static, ()>>,
     heartbeat: Duration,
@@ -43,8 +43,8 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    /// A stream of these events, which ends when they do, or at the head of the log once the
-    /// host closes.
+    /// Creates a stream of these events. It ends when they end, or at the head of the log once the
+    /// host is closing.
     pub(crate) fn new(app: &App, events: Events, numbered: Numbered) -> Self {
         let drained: BoxFuture<'static, ()> = {
             let host = app.host.clone();
@@ -64,7 +64,7 @@ impl Feed {
         }
     }
 
-    /// The same, with the notices of a workspace between its events.
+    /// Creates a stream of these events with the notices of a workspace between them.
     pub(crate) fn of_workspace(
         mut self,
         stages: Option<WorkspaceStages>,
@@ -86,7 +86,7 @@ impl Feed {
         let event_stream = HeaderValue::from_static("text/event-stream");
         headers.insert(CONTENT_TYPE, event_stream);
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        // A proxy that buffers whole answers would never send this one.
+        // A proxy that buffers whole responses would never pass this one on.
         let unbuffered = HeaderName::from_static("x-accel-buffering");
         headers.insert(unbuffered, HeaderValue::from_static("no"));
         response
@@ -124,12 +124,12 @@ impl Feed {
         }
     }
 
-    /// Ends the stream after the events that are in the log by now.
+    /// Ends the stream after the events that are in the log now.
     fn end_at_head(&mut self) {
         self.events = self.events.take().map(Events::stored);
     }
 
-    /// The client's claim is over, and the stream that it was for ends with it.
+    /// Ends the stream, since the claim of its client has ended.
     fn released(&mut self) {
         self.attachment = None;
         if let Some((_, workspace)) = self.stages.take() {
@@ -147,7 +147,7 @@ impl Feed {
         let (_, workspace) = self.stages.as_ref()?;
         let workspace = *workspace;
         if stage == WorkspaceStage::Closed {
-            // All events of its runs are in the log by now, and come first.
+            // All events of its runs are in the log now, and are sent first.
             self.farewell = Some(announce(NoticeKind::Closed, workspace));
             self.end_at_head();
         }
@@ -161,7 +161,7 @@ impl Feed {
             Numbered::BySeq => event.seq.0,
             Numbered::ByPosition => event.pos.0,
         };
-        // A folded event has no number: it is made again from its whole message.
+        // A folded event has no number: it is rebuilt from the whole message.
         let id = (id > 0).then_some(id);
         frame(id, event.body.kind(), &json(event))
     }
@@ -192,8 +192,8 @@ fn announce(kind: NoticeKind, workspace: WorkspaceId) -> Bytes {
     frame(None, kind.as_str(), &json(&Notice { kind, workspace }))
 }
 
-/// The frame for an error after the stream has begun. The client may ask again, after the last
-/// event that it has.
+/// Returns the frame for an error after the stream has begun. The client may reconnect and continue
+/// after the last event that it has received.
 fn problem(problem: &Problem) -> Bytes {
     frame(None, EVENT_PROBLEM, &problem.json())
 }
@@ -203,8 +203,8 @@ fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-/// JSON has no line break outside of texts, and inside it is written as `\n`, so that the
-/// data is one line.
+/// Returns a frame. JSON contains line breaks only in strings, where they are written as `\n`, so
+/// that the data is one line.
 fn frame(id: Option<u64>, kind: &str, data: &str) -> Bytes {
     let id = id.map(|id| format!("id: {id}\n")).unwrap_or_default();
     Bytes::from(format!("{id}event: {kind}\ndata: {data}\n\n"))

@@ -1,5 +1,5 @@
-//! The routes, and what they share. Each file holds the routes of one noun; this one combines
-//! them with the layers that every request passes.
+//! The routes, and the layers that every request passes. Each file contains the routes of one kind
+//! of thing; this one combines them.
 
 mod agents;
 mod app;
@@ -37,15 +37,16 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 use utoipa_axum::router::OpenApiRouter;
 
-/// Where all routes begin.
+/// The prefix of all routes.
 pub(crate) const PREFIX: &str = "/v1";
 
-/// The router of a host's HTTP API, for [`serve`](crate::serve) or inside an embedder's own.
-/// Everything lies under `/v1`.
+/// Returns the router of a host's HTTP API, for [`serve`](crate::serve) or inside an embedder's own
+/// router. All routes begin with `/v1`.
 ///
-/// To serve it beside other routes, nest it: it keeps its fallback and its guard to itself, and
-/// every other address is the embedder's. The addresses that it answers begin with the place at
-/// which it is nested. `merge` is for routers without a fallback, and panics with two.
+/// To serve it beside other routes, nest it: its fallback and its guard apply only to its own
+/// addresses, and all others belong to the embedder. The addresses in its responses include the
+/// path at which it is nested. `merge` is for routers without a fallback, and panics if both have
+/// one.
 ///
 /// ```no_run
 /// # fn example(host: lastword::Host, authorizer: std::sync::Arc<dyn lastword_server::Authorizer>) {
@@ -58,8 +59,9 @@ pub(crate) const PREFIX: &str = "/v1";
 /// # }
 /// ```
 ///
-/// An unknown address under it is answered with `unknown-route`, 404, also to clients without a
-/// token: the list of routes is no secret, and a client that gets 401 would suspect its token.
+/// For an unknown address below its prefix it responds with `unknown-route`, 404, even to clients
+/// without a token: the list of routes is not secret, and a client that gets 401 would suspect its
+/// token.
 pub fn router(host: Host, authorizer: Arc<dyn Authorizer>, options: ServerOptions) -> Router {
     let body_bytes_max = options.body_bytes_max;
     let body_timeout = options.body_timeout;
@@ -77,7 +79,7 @@ pub fn router(host: Host, authorizer: Arc<dyn Authorizer>, options: ServerOption
         .with_state(app)
 }
 
-/// The OpenAPI document of the API, which is made from the routes themselves.
+/// Returns the OpenAPI document of the API, which is generated from the routes.
 #[must_use]
 pub fn openapi() -> utoipa::openapi::OpenApi {
     document::with_problems(routes(&ServerOptions::default()).into_openapi())

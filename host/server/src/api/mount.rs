@@ -1,5 +1,5 @@
-//! Where an embedder has nested the API: the part of the address that the router does not see, put
-//! before the addresses that it answers.
+//! Determines where an embedder has nested the API, from the part of the address that the router
+//! does not see, and adds that part to the addresses in responses.
 
 use axum::extract::{FromRequestParts, OriginalUri, Request};
 use axum::http::HeaderValue;
@@ -9,7 +9,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use std::convert::Infallible;
 
-/// The path under which the API lies; empty where it lies at the root.
+/// The path under which the API is nested; empty at the root.
 #[derive(Clone)]
 pub(super) struct Mount(pub(super) String);
 
@@ -22,8 +22,7 @@ impl<S: Sync> FromRequestParts<S> for Mount {
     }
 }
 
-/// Notes it for the routes, whose own addresses are shortened once more, and puts it before the
-/// address of what a request made.
+/// Stores the path for the routes, and adds it to the `Location` of a created resource.
 pub(super) async fn mount(
     OriginalUri(original): OriginalUri,
     mut request: Request,

@@ -1,5 +1,5 @@
-//! Routes about what runs ask people, and about what answers have granted: listing, answering,
-//! taking back.
+//! Routes about questions of runs to people, and about the grants of answers: listing, answering,
+//! revoking.
 
 use super::App;
 use super::extract::{Asked, At, Caller, Json};
@@ -32,15 +32,15 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Which {
-    /// Only those of this workspace.
+    /// Only questions in this workspace.
     workspace: Option<WorkspaceId>,
-    /// Only those of this session, and of those that it is the parent of.
+    /// Only questions of this session and its descendants.
     session: Option<SessionId>,
 }
 
 /// List the unanswered questions
 ///
-/// The oldest first, at most 1,000 of those that you may see; with a filter, as many of that
+/// The oldest first: at most 1,000 of those that you may see. With a filter, at most 1,000 of that
 /// workspace or session.
 #[utoipa::path(
     get,
@@ -92,7 +92,7 @@ async fn seen(app: &App, who: &Principal) -> Result<Vec<WorkspaceId>, Problem> {
     Ok(seen)
 }
 
-/// Show a question, and how it stands
+/// Show a question with its status
 #[utoipa::path(
     get,
     path = "/permissions/{q}",
@@ -122,12 +122,11 @@ async fn show_question(
 
 /// Answer a question
 ///
-/// The first answer counts, and is on disk with what it grants once this is answered; other open
-/// questions that this covers are answered with it, and their `question.answered` says so. A second
-/// answer is refused with `already-answered` and the answer that counted. To allow
-/// something takes the right to grant it, be it only once. Where the run that asked is over and
-/// the answer queues another, the same answer with the same `Idempotency-Key` answers that run
-/// again.
+/// The first answer counts, and is on disk with its grant when the response is sent. Other open
+/// questions that the grant covers are answered with it, as their `question.answered` says. A
+/// second answer is refused with `already-answered` and the answer that counts. To allow something,
+/// even only once, requires the right to grant it. If the run that asked has ended and the answer
+/// queues another run, the same answer with the same `Idempotency-Key` returns that run again.
 #[utoipa::path(
     post,
     path = "/permissions/{q}",
@@ -171,7 +170,7 @@ async fn answer_question(
         }
     };
 
-    // The request was read completely: from here on the client may disconnect.
+    // The request was read completely: from now on the client may disconnect.
     Ok(axum::Json(app.finish_request(work).await?))
 }
 
@@ -190,7 +189,8 @@ fn answer(body: Map<String, Value>) -> Result<Answer, Problem> {
     serde_json::from_value(Value::Object(body)).map_err(|error| invalid(error.to_string()))
 }
 
-/// Returns what an answer allows: the rule that it grants, or else what the question asked for.
+/// Returns the rule that an answer allows: the one that it grants, or the access that the question
+/// asked for.
 fn allowed(question: &Question, answer: &Answer) -> Option<Rule> {
     let asked = &question.asked;
     let (
@@ -206,12 +206,12 @@ fn allowed(question: &Question, answer: &Answer) -> Option<Rule> {
     let named = remember
         .as_ref()
         .and_then(|remember| remember.rule.as_ref());
-    // The host refuses words that are not among the offers, from every client.
+    // The host refuses rules that are not among the offers, from every client.
     let rule = named.or(offers.first()).and_then(|rule| rule.parse().ok());
     rule.or_else(|| capability.parse().ok())
 }
 
-/// List what answers have granted in a workspace
+/// List the grants of answers in a workspace
 #[utoipa::path(
     get,
     path = "/workspaces/{w}/grants",
@@ -231,9 +231,9 @@ async fn list_grants(
     Ok(axum::Json(page))
 }
 
-/// Take back what an answer has granted
+/// Revoke the grant of an answer
 ///
-/// For every decision from now on.
+/// Takes effect for every decision from now on.
 #[utoipa::path(
     delete,
     path = "/grants/{g}",

@@ -1,4 +1,4 @@
-//! Turns prompts from the wire into the host's own values.
+//! Converts prompts of requests into the host's own values.
 
 use super::App;
 use crate::problem::Problem;
@@ -22,7 +22,7 @@ pub(super) fn said(
     }
 }
 
-/// The problem of a prompt that is missing or given twice.
+/// Returns the problem of a prompt that is missing or given twice.
 pub(super) fn one_of_two() -> Problem {
     Problem::new(
         "invalid-body",
@@ -30,7 +30,7 @@ pub(super) fn one_of_two() -> Problem {
     )
 }
 
-/// The bytes of one of the attachments.
+/// Decodes the bytes of one of the attachments.
 pub(super) fn decoded(at: usize, attachment: &NewAttachment) -> Result<Vec<u8>, Problem> {
     attachment.bytes().map_err(|why| {
         let detail = format!("`data` of attachment {at} is not base64: {why}");

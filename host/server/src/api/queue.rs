@@ -1,4 +1,4 @@
-//! Routes about prompts that wait: looking at them, changing them, taking them back.
+//! Routes about waiting prompts: listing, changing and withdrawing them.
 
 use super::extract::{At, At2, Caller, Json};
 use super::prompts::{decoded, one_of_two, said};
@@ -21,9 +21,9 @@ pub(super) fn routes(bytes_max: usize) -> OpenApiRouter<Arc<App>> {
         .routes(changing)
 }
 
-/// List the prompts that wait
+/// List the waiting prompts
 ///
-/// In the order in which they were accepted; held ones too.
+/// In the order of acceptance, including held ones.
 #[utoipa::path(
     get,
     path = "/sessions/{s}/queue",
@@ -44,7 +44,7 @@ async fn list_queue(
     Ok(axum::Json(page))
 }
 
-/// Turns the request into an edit of a prompt.
+/// Converts the request into an edit of a prompt.
 fn edit(edited: EditedRun, app: &App) -> Result<Edit, Problem> {
     let mut edit = Edit::default();
     match (said(edited.prompt, edited.parts)?, &edited.attachments) {
@@ -67,9 +67,9 @@ fn edit(edited: EditedRun, app: &App) -> Result<Edit, Problem> {
     Ok(edit)
 }
 
-/// Change a prompt that waits
+/// Change a waiting prompt
 ///
-/// What is attached to it stays, unless `attachments` says otherwise.
+/// Its attachments stay, unless `attachments` replaces them.
 #[utoipa::path(
     patch,
     path = "/sessions/{s}/queue/{r}",
@@ -93,9 +93,9 @@ async fn edit_queued(
     Ok(axum::Json(app.finish_request(work).await?))
 }
 
-/// Take a prompt back that waits
+/// Withdraw a waiting prompt
 ///
-/// Leaves one alone that has started.
+/// A prompt whose run has started is not changed.
 #[utoipa::path(
     delete,
     path = "/sessions/{s}/queue/{r}",

@@ -1,4 +1,4 @@
-//! Routes about runs: asking for one, looking at it, stopping it and going on with it.
+//! Routes about runs: prompting, showing, cancelling and resuming them.
 
 use super::extract::{Arrived, Asked, At, Caller, Json};
 use super::prompts::{decoded, one_of_two, said};
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
-/// Characters of the longest idempotency key.
+/// The largest number of characters of an idempotency key.
 const KEY_CHARS_MAX: usize = 255;
 
 pub(super) fn routes(bytes_max: usize) -> OpenApiRouter<Arc<App>> {
@@ -30,7 +30,7 @@ pub(super) fn routes(bytes_max: usize) -> OpenApiRouter<Arc<App>> {
         .routes(routes!(resume_run))
 }
 
-/// The caller's name for this very request.
+/// Returns the caller's idempotency key, if there is one.
 pub(super) fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut keys = headers.get_all("idempotency-key").iter();
     let wrong = || {
@@ -54,7 +54,7 @@ pub(super) fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     }
 }
 
-/// A run that goes on, with its address.
+/// The response with a run and its address.
 type Going = (StatusCode, [(HeaderName, String); 1], axum::Json<RunView>);
 
 fn going(view: RunView) -> Going {
@@ -66,12 +66,12 @@ fn going(view: RunView) -> Going {
     )
 }
 
-/// Ask the agent
+/// Send a prompt
 ///
-/// Returns once the prompt is durable; the events tell what comes of it. A session
-/// that is busy queues it. The run belongs to the workspace: losing this connection takes
-/// nothing back. The same `Idempotency-Key` again answers the same run and starts nothing;
-/// with anything else asked or attached, it is refused.
+/// Returns once the prompt is durable; the events report its run. If the session is busy, the
+/// prompt is queued. The run belongs to the workspace: it does not depend on this connection. The
+/// same `Idempotency-Key` with the same content returns the same run and starts nothing; with other
+/// content it is refused.
 #[utoipa::path(
     post,
     path = "/sessions/{s}/runs",
@@ -142,13 +142,13 @@ async fn prompt_session(
         }
     };
 
-    // The request was read whole: from here on the client may go away.
+    // The request was read completely: from now on the client may disconnect.
     Ok(going(app.finish_request(work).await?))
 }
 
 /// List a session's runs
 ///
-/// Without their messages, in the order in which they were accepted.
+/// Without their messages, in the order of acceptance.
 #[utoipa::path(
     get,
     path = "/sessions/{s}/runs",
@@ -218,11 +218,11 @@ fn written(persisted: bool) -> StatusCode {
     }
 }
 
-/// Cancel all that a session does
+/// Cancel all runs and waits of a session
 ///
-/// Stops the run that goes on, takes back every prompt that was accepted before now, and all that
-/// the session waits for: no time wakes it any more, and what it asked is dismissed. The end of
-/// what it waited for is that of a run of the origin `wake`.
+/// Stops the current run, withdraws every prompt that was accepted before now, and cancels the
+/// waits of the session: no time wakes it any more, and its question is dismissed. A cancelled wait
+/// is reported as the end of a run with the origin `wake`.
 #[utoipa::path(
     post,
     path = "/sessions/{s}/cancel",
@@ -246,11 +246,12 @@ async fn cancel_session(
     Ok((written(all), axum::Json(receipts)))
 }
 
-/// Go on with a run
+/// Resume a run
 ///
-/// A held one is put back into the queue. One that ended early gets a new run that goes on, and
-/// only one: until that has its end, asking again answers it, and `already-resumed` names it
-/// after that. The same `Idempotency-Key` again answers the same run and starts nothing.
+/// A held run is put back into the queue. A run that ended early is continued by one new run: until
+/// that has ended, a repeated request returns it, and afterwards it is refused with
+/// `already-resumed`, which names it. The same `Idempotency-Key` returns the same run and starts
+/// nothing.
 #[utoipa::path(
     post,
     path = "/runs/{r}/resume",

@@ -23,9 +23,10 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(read_metrics))
 }
 
-/// Is it alive?
+/// Show the health of the server
 ///
-/// Needs no token. 503 while it takes no work: the host shuts down, or cannot write, and says why.
+/// Needs no token. The status is 503 while the server accepts no work because the host is shutting
+/// down or cannot write; the response contains the reason.
 #[utoipa::path(
     get,
     path = "/health",
@@ -53,7 +54,7 @@ async fn health(State(app): State<Arc<App>>) -> (StatusCode, Json<Health>) {
     (code, Json(Health { status, why }))
 }
 
-/// What is it?
+/// Show the version of the server
 #[utoipa::path(
     get,
     path = "/version",
@@ -68,7 +69,7 @@ async fn version(_: Caller) -> Json<Version> {
     })
 }
 
-/// What can be asked of it?
+/// Show the OpenAPI document
 #[utoipa::path(
     get,
     path = "/openapi.json",
@@ -82,7 +83,7 @@ async fn read_openapi(State(app): State<Arc<App>>, _: Caller) -> impl IntoRespon
     )
 }
 
-/// What has it done?
+/// Show the metrics
 ///
 /// The figures of the host and of this server, for Prometheus.
 #[utoipa::path(

@@ -1,4 +1,4 @@
-//! Routes about sessions: beginning, listing, changing, forking and deleting them.
+//! Routes about sessions: creating, listing, changing, forking and deleting them.
 
 use super::App;
 use super::extract::{Asked, At, Caller, Json};
@@ -29,7 +29,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(fork_session))
 }
 
-/// A session that was just made, with its address.
+/// A new session, with its address.
 pub(super) type Created = (
     StatusCode,
     [(axum::http::HeaderName, String); 1],
@@ -45,7 +45,7 @@ fn created(record: SessionRecord) -> Created {
     )
 }
 
-/// Begin a session
+/// Create a session
 #[utoipa::path(
     post,
     path = "/workspaces/{w}/sessions",
@@ -89,13 +89,13 @@ async fn begin_session(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Paging {
-    /// Only those that work for this session.
+    /// Only the child sessions of this session.
     #[param(value_type = Option<SessionId>)]
     parent: Option<String>,
-    /// How many at most; fewer may come. Default: 50.
+    /// The largest number of entries; a page may have fewer. Default: 50.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
-    /// The `next` of the page before.
+    /// The `next` of the previous page.
     after: Option<String>,
 }
 
@@ -103,20 +103,20 @@ struct Paging {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Filter {
-    /// Only those of this workspace.
+    /// Only sessions of this workspace.
     #[param(value_type = Option<WorkspaceId>)]
     workspace: Option<String>,
-    /// Only those that work for this session.
+    /// Only the child sessions of this session.
     #[param(value_type = Option<SessionId>)]
     parent: Option<String>,
-    /// How many at most; fewer may come. Default: 50.
+    /// The largest number of entries; a page may have fewer. Default: 50.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
-    /// The `next` of the page before.
+    /// The `next` of the previous page.
     after: Option<String>,
 }
 
-/// An id in the query.
+/// Parses an id in the query.
 pub(super) fn id<T: FromStr<Err: std::fmt::Display>>(
     text: Option<&str>,
 ) -> Result<Option<T>, Problem> {
@@ -126,7 +126,7 @@ pub(super) fn id<T: FromStr<Err: std::fmt::Display>>(
 
 /// List sessions
 ///
-/// The newest come first. Each that is there from the first page to the last comes once.
+/// The newest first. A session that exists from the first page to the last is listed exactly once.
 #[utoipa::path(
     get,
     path = "/sessions",
@@ -150,7 +150,7 @@ async fn list_sessions(
 
 /// List a workspace's sessions
 ///
-/// The newest come first. Each that is there from the first page to the last comes once.
+/// The newest first. A session that exists from the first page to the last is listed exactly once.
 #[utoipa::path(
     get,
     path = "/workspaces/{w}/sessions",
@@ -174,7 +174,8 @@ async fn list_workspace_sessions(
     page(&app, &who, filter).await
 }
 
-/// Drops the sessions that the caller may not see; a page may hold fewer than its limit.
+/// Leaves out the sessions that the caller may not see; a page may then have fewer entries than its
+/// limit.
 async fn page(
     app: &App,
     who: &Principal,
@@ -243,8 +244,8 @@ async fn change_session(
 
 /// Delete a session
 ///
-/// Its runs are ended first. Only the event `session.deleted` stays, which ends the streams of the
-/// session and of its runs, and stands in the workspace's.
+/// Its runs are ended first. Only the event `session.deleted` stays. It ends the streams of the
+/// session and of its runs, and is also in the workspace's stream.
 #[utoipa::path(
     delete,
     path = "/sessions/{s}",
@@ -265,8 +266,8 @@ async fn delete_session(
 
 /// Fork a session
 ///
-/// A new session with the same agent, whose history is a copy up to a message. The same
-/// `Idempotency-Key` again answers the same one.
+/// Creates a session with the same agent, whose history is a copy up to and including a message.
+/// The same `Idempotency-Key` returns the same session.
 #[utoipa::path(
     post,
     path = "/sessions/{s}/fork",

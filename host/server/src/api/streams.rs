@@ -30,12 +30,12 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct WorkspaceCursor {
-    /// The client whose stream this is. Without one, the stream only observes and claims
+    /// The client to which this stream belongs. Without one, the stream only observes and claims
     /// nothing.
     #[param(format = Uuid)]
     client_id: Option<String>,
-    /// The `pos` of the last event that was seen. Default: 0, before the first. The header
-    /// `Last-Event-ID` wins over it.
+    /// The `pos` of the last event that was seen. Default: 0, before the first event. The header
+    /// `Last-Event-ID` takes precedence.
     #[param(value_type = Option<u64>)]
     after: Option<String>,
     /// `false` ends the stream at the head of the log. Default: true.
@@ -46,8 +46,8 @@ struct WorkspaceCursor {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Cursor {
-    /// The `seq` of the last event that was seen. Default: 0, before the first. The header
-    /// `Last-Event-ID` wins over it.
+    /// The `seq` of the last event that was seen. Default: 0, before the first event. The header
+    /// `Last-Event-ID` takes precedence.
     #[param(value_type = Option<u64>)]
     after: Option<String>,
     /// `false` ends the stream at the head of the log. Default: true.
@@ -56,11 +56,10 @@ struct Cursor {
 
 /// Follow a workspace
 ///
-/// Everything that happens in all its sessions, in the order of `pos`, which is each event's
-/// id. Notices of the workspace's own life, `workspace.closing` and `workspace.closed`, have
-/// none, and come only if it is open when the stream begins. Ends after `workspace.closed`, after
-/// `workspace.released` if the client of this stream was released or retired, and when the host
-/// shuts down.
+/// All events of its sessions, in the order of `pos`, which is the id of each event. The notices
+/// `workspace.closing` and `workspace.closed` have no id, and are sent only if the workspace is
+/// open when the stream begins. The stream ends after `workspace.closed`, after
+/// `workspace.released` if its client was released or retired, and when the host shuts down.
 #[utoipa::path(
     get,
     path = "/workspaces/{w}/events",
@@ -88,7 +87,7 @@ async fn follow_workspace(
     };
 
     app.workspace(&who, action, id).await?;
-    // Before the claim and the first read, so that no notice falls between.
+    // Subscribed before the claim and the first read, so that no notice is missed.
     let open = app.host.workspace(id).ok();
     let stages = open.map(|workspace| workspace.stages());
     let mut events = app.host.workspace_events(id, Position(after));
@@ -107,9 +106,9 @@ async fn follow_workspace(
 
 /// Follow a session
 ///
-/// Its events in the order of `seq`, which is each event's id: 1, 2, 3 and so on, without
-/// gaps. Ends after `session.deleted`, the one event that a deleted session keeps, and when
-/// the host shuts down.
+/// Its events in the order of `seq`, which is the id of each event: 1, 2, 3 and so on, without
+/// gaps. Ends after `session.deleted`, which is the only event of a deleted session, and when the
+/// host shuts down.
 #[utoipa::path(
     get,
     path = "/sessions/{s}/events",
@@ -139,9 +138,10 @@ async fn follow_session(
 
 /// Follow a run
 ///
-/// Its events in the order of `seq`, which is each event's id. Ends after `run.ended`, or after
-/// `session.deleted`, the one event of a run whose session was deleted. Those of a run that were
-/// folded away are made of its messages and its receipt: whole texts, without ids.
+/// Its events in the order of `seq`, which is the id of each event. Ends after `run.ended`, or
+/// after `session.deleted`, which is the only event of a run whose session was deleted. Events that
+/// were folded away are rebuilt from the run's messages and its receipt: with whole texts, and
+/// without ids.
 #[utoipa::path(
     get,
     path = "/runs/{r}/events",
@@ -167,10 +167,10 @@ async fn follow_run(
     let (workspace, session, events) = app.host.run_events(id, after).await?;
     app.demand_at(&who, Action::Read, workspace, unknown)
         .await?;
-    // After `run.ended` no further event comes at which the stream could end.
+    // After `run.ended` there is no further event at which the stream could end.
     let over = match app.host.run(id).await {
         Ok(run) => run.state().await?.is_terminal(),
-        // The stream of a deleted one ends by itself.
+        // The stream of a deleted session ends by itself.
         Err(HostError::UnknownRun(_)) => false,
         Err(error) => return Err(error.into()),
     };
@@ -179,7 +179,7 @@ async fn follow_run(
     by_seq(&app, events, (&mount, session), Some(follow)).await
 }
 
-/// A stream of what happens in a session or a run of it.
+/// Returns a stream of the events of a session or of a run.
 async fn by_seq(
     app: &App,
     mut events: Events,
@@ -199,8 +199,8 @@ fn ending(events: Events, follow: Option<bool>) -> Events {
     }
 }
 
-/// Returns where to begin. `Last-Event-ID`, which a reconnecting client sends, wins over the query
-/// of its first request.
+/// Returns the cursor from which a stream begins. `Last-Event-ID`, which a reconnecting client
+/// sends, takes precedence over the query of its first request.
 fn cursor(headers: &HeaderMap, after: Option<&str>) -> Result<u64, Problem> {
     let seen = headers.get("last-event-id");
     let seen = seen.map(|seen| seen.to_str().unwrap_or("?"));
@@ -216,13 +216,13 @@ fn cursor(headers: &HeaderMap, after: Option<&str>) -> Result<u64, Problem> {
     })
 }
 
-/// A client's id.
+/// Parses a client's id.
 pub(super) fn client(text: &str) -> Result<ClientId, Problem> {
     let id = text.parse::<ClientId>();
     id.map_err(|error| Problem::new("invalid-client-id", error.to_string()))
 }
 
-/// Adds a link to where the events can be read that the log no longer holds.
+/// Adds a link to the messages or sessions whose events the log no longer has.
 fn expired(error: HostError, link: impl FnOnce(Problem) -> Problem) -> Problem {
     match error {
         HostError::CursorExpired { .. } => link(error.into()),

@@ -1,4 +1,4 @@
-//! Turns the host's values into those of the API.
+//! Converts the host's values into those of the API.
 
 use lastword::id::WorkspaceId;
 use lastword::session::{WorkspaceKind, WorkspaceRecord};
@@ -7,7 +7,7 @@ use lastword_api::{
     AgentView, Damage, PageView, QueuedRun, RunSummary, RunView, WorkspaceState, WorkspaceView,
 };
 
-/// A workspace that is open or closing, or, without a status, closed.
+/// Returns a workspace that is open or closing, or closed if it has no status.
 pub(super) fn workspace(
     id: WorkspaceId,
     key: &WorkspaceKey,
@@ -31,19 +31,19 @@ pub(super) fn workspace(
     }
 }
 
-/// Returns the key of a stored workspace; `None` where it cannot be read, in which case nothing
-/// decides who may see the workspace.
+/// Returns the key of a stored workspace; `None` if it cannot be read, so that it is unknown who
+/// may see the workspace.
 pub(super) fn key(record: &WorkspaceRecord) -> Option<WorkspaceKey> {
     WorkspaceKey::from_stored(&record.kind.stored(&record.key))
 }
 
-/// An agent that is loaded.
+/// Returns a loaded agent.
 pub(super) fn agent(agent: &Agent) -> AgentView {
     let digest = agent.digest().to_string();
     AgentView::new(agent.id().clone(), digest, agent.manifest().clone())
 }
 
-/// A run as it stands.
+/// Returns a run in its current state.
 pub(super) async fn run(run: &Run) -> Result<RunView, HostError> {
     let state = run.state().await?;
     let receipt = if state.is_terminal() {
@@ -60,7 +60,7 @@ pub(super) async fn run(run: &Run) -> Result<RunView, HostError> {
     })
 }
 
-/// The runs of a session.
+/// Returns the runs of a session.
 pub(super) fn runs(page: Page<lastword::RunSummary>) -> PageView<RunSummary> {
     let summary = |run: lastword::RunSummary| RunSummary {
         id: run.id,
@@ -80,7 +80,7 @@ pub(super) fn runs(page: Page<lastword::RunSummary>) -> PageView<RunSummary> {
     }
 }
 
-/// A prompt that waits.
+/// Returns a waiting prompt.
 pub(super) fn queued(run: lastword::QueuedRun) -> QueuedRun {
     QueuedRun {
         run: run.run,
@@ -93,7 +93,7 @@ pub(super) fn queued(run: lastword::QueuedRun) -> QueuedRun {
     }
 }
 
-/// What cannot be read.
+/// Returns the damage in the form of the API.
 pub(crate) fn damage(damage: lastword::Damage) -> Damage {
     Damage {
         table: damage.table,
@@ -105,7 +105,7 @@ pub(crate) fn damage(damage: lastword::Damage) -> Damage {
     }
 }
 
-/// The same of several.
+/// Returns several damages in the form of the API.
 pub(super) fn damages(damaged: Vec<lastword::Damage>) -> Vec<Damage> {
     damaged.into_iter().map(damage).collect()
 }

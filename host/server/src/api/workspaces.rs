@@ -22,15 +22,15 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-/// Characters of the longest name.
+/// The largest number of characters of a name.
 const NAME_CHARS_MAX: usize = 256;
-/// Rules that a workspace can be opened with, of each kind.
+/// The largest number of rules of each kind with which a workspace can be opened.
 const RULES_MAX: usize = 256;
-/// Bytes of the longest rule.
+/// The largest number of bytes of a rule.
 const RULE_BYTES_MAX: usize = 1024;
-/// Runs at the same time of one workspace, at the most.
+/// The largest number of simultaneous runs of one workspace that can be set.
 const RUNS_MAX: u32 = 65_536;
-/// The longest deadline that can be asked for: about a year.
+/// The longest deadline that can be set: about a year.
 pub(super) const DEADLINE_MS_MAX: u64 = 366 * 24 * 60 * 60 * 1000;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
@@ -41,8 +41,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
 
 /// Open a workspace
 ///
-/// Claims it for the client: the workspace stays open for a while, and then for as long as
-/// the client has a stream of its events. Again re-arms the claim.
+/// Claims the workspace for the client: it stays open for a limited time, and then as long as the
+/// client has a stream of its events. Another request restarts that time.
 #[utoipa::path(
     post,
     path = "/workspaces",
@@ -98,7 +98,7 @@ async fn key_of(app: &App, new: &NewWorkspace, arrival: Arrival) -> Result<Works
             let (roots, directory) = (app.options.roots.clone(), directory.0.clone());
             let found = tokio::task::spawn_blocking(move || inside(&roots, &directory));
             let found = found.await.map_err(Problem::internal)??;
-            // The path appears in answers and in the log, which are UTF-8.
+            // The path appears in responses and in the log, which are UTF-8.
             if arrival != Arrival::InProcess && found.to_str().is_none() {
                 return Err(invalid(&found, "its true path is not UTF-8"));
             }
@@ -122,7 +122,7 @@ async fn key_of(app: &App, new: &NewWorkspace, arrival: Arrival) -> Result<Works
     }
 }
 
-/// Returns the directory's true path, if that lies in one of the roots: links are resolved
+/// Returns the directory's canonical path, if that is inside one of the roots. Links are resolved
 /// before the comparison.
 fn inside(roots: &[PathBuf], directory: &Path) -> Result<PathBuf, Problem> {
     let outside = || {
@@ -149,7 +149,7 @@ fn inside(roots: &[PathBuf], directory: &Path) -> Result<PathBuf, Problem> {
         Ok(found) if !within(&found) => Err(outside()),
         Ok(found) if !found.is_dir() => Err(invalid("it is not a directory")),
         Ok(found) => Ok(found),
-        // The answer must not reveal what exists outside of the roots.
+        // The response must not reveal what exists outside of the roots.
         Err(error) => {
             let straight = directory
                 .components()
@@ -253,14 +253,14 @@ pub(super) fn deadline(ms: Option<u64>) -> Result<Option<Duration>, Problem> {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Paging {
-    /// How many at most; fewer may come. Default: 50.
+    /// The largest number of entries; a page may have fewer. Default: 50.
     #[param(minimum = 1, maximum = 200)]
     pub(super) limit: Option<u32>,
-    /// The `next` of the page before.
+    /// The `next` of the previous page.
     pub(super) after: Option<String>,
 }
 
-/// How many entries a page has.
+/// Returns the number of entries of a page.
 pub(super) fn limit(asked: Option<u32>) -> Result<u32, Problem> {
     match asked {
         None => Ok(50),
@@ -274,7 +274,7 @@ pub(super) fn limit(asked: Option<u32>) -> Result<u32, Problem> {
 
 /// List workspaces
 ///
-/// All that there were, open or not.
+/// All workspaces that were opened and not purged, open or not.
 #[utoipa::path(
     get,
     path = "/workspaces",
@@ -328,19 +328,19 @@ async fn show_workspace(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Closing {
-    /// Release this client's claim only.
+    /// Release only this client's claim.
     #[param(format = Uuid)]
     client_id: Option<String>,
-    /// Delete it with all that it holds, once it is closed.
+    /// Delete the workspace with everything in it, once it is closed.
     purge: Option<bool>,
 }
 
 /// Leave, close or purge a workspace
 ///
 /// With a client id, ends that client's claim, and its streams of this workspace with
-/// `workspace.released`. Without one, closes the workspace, claimed or not: its runs are stopped
-/// and their ends written, queued prompts are held, and no time wakes a session of it any more,
-/// be it open or not. What its sessions asked can still be answered.
+/// `workspace.released`. Without one, closes the workspace, even if it is claimed: its runs are
+/// stopped and their ends written, queued prompts are held, and no time wakes its sessions any
+/// more, whether or not the workspace is open. Questions of its sessions can still be answered.
 #[utoipa::path(
     delete,
     path = "/workspaces/{w}",

@@ -22,11 +22,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
-/// Requests at the same time on one HTTP/2 connection.
+/// The largest number of simultaneous requests on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 256;
-/// How often a silent HTTP/2 connection is pinged to find out whether it is alive.
+/// How often a silent HTTP/2 connection is pinged to check whether it is alive.
 const PING: Duration = Duration::from_secs(30);
-/// How long a known client may take to read the end of an answer before its connection is closed.
+/// How long a known client may take to read the end of a response before its connection is closed.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A connected socket of either kind.
@@ -36,13 +36,13 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
 
 pub(super) type Stream = Box<dyn Socket>;
 
-/// What bounds a connection.
+/// The bounds of a connection.
 #[derive(Clone)]
 pub(super) struct Limits {
     pub(super) head_timeout: Duration,
-    /// How long a connection may be idle once a request on it was let in.
+    /// How long a connection may be idle after a request on it was let in.
     pub(super) idle_timeout: Duration,
-    /// Once cancelled, requests under way are answered, and no more are taken.
+    /// Once cancelled, requests under way are completed, and no more are accepted.
     pub(super) stop: CancellationToken,
     /// Once cancelled, the connection is dropped.
     pub(super) kill: CancellationToken,
@@ -63,7 +63,7 @@ impl Limits {
     }
 }
 
-/// Serves one connection to its end. It is closed early once it is idle for too long, when its place
+/// Serves one connection until it ends. It is closed early if it is idle for too long, if its place
 /// is needed, and when the server stops.
 pub(super) async fn serve(
     stream: Stream,
@@ -123,7 +123,7 @@ pub(super) async fn serve(
     }
 }
 
-/// The router, for requests of one connection.
+/// The router for requests of one connection.
 #[derive(Clone)]
 struct Arriving {
     router: Router,
@@ -160,7 +160,7 @@ where
     }
 }
 
-/// The body of an answer. The request counts as under way until it is dropped.
+/// The body of a response. The request counts as under way until the body is dropped.
 struct Answer {
     body: Body,
     _underway: Arc<Underway>,

@@ -1,5 +1,5 @@
-//! The router without a listener, for clients in the same process. `connection.rs` does the same for
-//! sockets.
+//! The router without a listener, for clients in the same process. `connection.rs` does the same
+//! for sockets.
 
 use crate::access::{Arrival, Authorizer};
 use crate::{ServerOptions, ThisProcess, router};
@@ -12,21 +12,21 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tower_service::Service;
 
-/// A host's HTTP API for the process that the host is in: a tower service that takes requests
-/// without a socket, and without a token, since nothing but this process can send them. The
-/// client of `lastword-client` takes it as its transport.
+/// A host's HTTP API for the host's own process: a tower service that accepts requests without a
+/// socket, and without a token, since only this process can send them. It can be the transport of a
+/// client of `lastword-client`.
 ///
-/// The body of an answer is not buffered: a stream of events is read as it grows. As over a socket,
-/// dropping a request before its answer does not undo what it asked for.
+/// The body of a response is not buffered: a stream of events is read as it grows. As over a
+/// socket, dropping a request before its response does not undo it.
 ///
-/// Beyond what clients from outside may send, paths may be relative or not UTF-8, and the
-/// configuration of a run may be any JSON.
+/// In contrast to requests from outside, paths may be relative or not UTF-8, and the configuration
+/// of a run may be any JSON value.
 #[derive(Clone, Debug)]
 pub struct InProcess {
     router: Router,
 }
 
-/// The HTTP API of a host for this process alone; see [`InProcess`].
+/// Returns the HTTP API of a host for this process alone; see [`InProcess`].
 #[must_use]
 pub fn in_process(host: Host, options: ServerOptions) -> InProcess {
     let authorizer: Arc<dyn Authorizer> = Arc::new(ThisProcess);

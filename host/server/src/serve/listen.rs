@@ -1,4 +1,5 @@
-//! Listens on TCP, where that is safe, and on unix sockets that only the server's own user can reach.
+//! Listens on TCP, where that is safe, and on unix sockets that only the server's own user can
+//! reach.
 
 use super::connection::Stream;
 use crate::access::{Arrival, Authorizer};
@@ -15,7 +16,7 @@ use tokio::net::{TcpListener, UnixListener, UnixStream};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ListenError {
-    /// Every machine on the network could command the agents.
+    /// Every machine on the network could control the agents.
     #[error(
         "{0} can be reached from other machines, and this server lets in whoever connects; give it a token, or listen on 127.0.0.1 or ::1"
     )]
@@ -25,32 +26,32 @@ pub enum ListenError {
     Address {
         /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: Error,
     },
-    /// The socket cannot be made.
+    /// The socket cannot be created.
     #[error("cannot make the socket {}: {source}", path.display())]
     Socket {
-        /// Where.
+        /// The path of the socket.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: Error,
     },
-    /// Another server answers there.
+    /// Another server is listening there.
     #[error("another server answers on the socket {}; end that one, or name another path", path.display())]
     Answers {
-        /// Where.
+        /// The path of the socket.
         path: PathBuf,
     },
     /// The socket's path exists and is not a socket.
     #[error("{} is there already and is not a socket; name another path", path.display())]
     Occupied {
-        /// Where.
+        /// The path of the socket.
         path: PathBuf,
     },
 }
 
-/// Where connections come from.
+/// The source of connections.
 #[derive(Debug)]
 pub struct Listener(Kind);
 
@@ -64,11 +65,11 @@ enum Kind {
 }
 
 impl Listener {
-    /// Listens on a TCP address; port 0 stands for any that is free.
+    /// Listens on a TCP address. Port 0 selects any free port.
     ///
     /// # Errors
-    /// [`ListenError::Unprotected`] for an address that is not loopback, when the authorizer
-    /// lets in every client; [`ListenError::Address`] when the system refuses.
+    /// [`ListenError::Unprotected`] for an address that is not loopback, if the authorizer lets in
+    /// every client; [`ListenError::Address`] if the system refuses.
     pub async fn tcp(
         address: SocketAddr,
         authorizer: &dyn Authorizer,
@@ -85,8 +86,8 @@ impl Listener {
     /// no process listens on any more is replaced. Dropping the listener removes its socket.
     ///
     /// # Errors
-    /// [`ListenError::Answers`], [`ListenError::Occupied`], or [`ListenError::Socket`] when
-    /// the system refuses.
+    /// [`ListenError::Answers`], [`ListenError::Occupied`], or [`ListenError::Socket`] if the
+    /// system refuses.
     pub async fn unix(path: impl AsRef<Path>) -> Result<Self, ListenError> {
         let path = path.as_ref();
         let failed = |source| ListenError::Socket {
@@ -110,7 +111,7 @@ impl Listener {
         Ok(Self(Kind::Unix(listener, place)))
     }
 
-    /// The address, if it is TCP.
+    /// Returns the address, if it is TCP.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         match &self.0 {
@@ -123,7 +124,7 @@ impl Listener {
         match &self.0 {
             Kind::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                // Small events must not wait for more to send.
+                // Small events must not wait for more data.
                 stream.set_nodelay(true)?;
                 let local = stream.local_addr()?;
                 Ok((Box::new(stream), Arrival::Tcp { peer, local }))
@@ -137,10 +138,10 @@ impl Listener {
     }
 }
 
-/// Connects to a unix socket, however long its path is.
+/// Connects to a unix socket, whose path can have any length.
 ///
 /// # Errors
-/// When no process listens there.
+/// If no process listens there.
 pub async fn connect_unix(path: impl AsRef<Path>) -> std::io::Result<UnixStream> {
     let place = Place::of(path.as_ref())?;
     UnixStream::connect(place.address()).await
@@ -152,7 +153,7 @@ pub async fn connect_unix(path: impl AsRef<Path>) -> std::io::Result<UnixStream>
 struct Place {
     directory: OwnedFd,
     name: OsString,
-    /// The socket that was made there, by device and inode.
+    /// The device and the inode of the socket that was created.
     made: Option<(u64, u64)>,
 }
 
@@ -190,8 +191,8 @@ impl Place {
         }
     }
 
-    /// Makes the socket in a folder that no other user can enter, and moves it to its place once its
-    /// mode is set: at no time can other users connect.
+    /// Creates the socket in a directory that no other user can enter, and moves it to its place
+    /// once its mode is set: other users can never connect.
     fn bind(mut self) -> std::io::Result<(UnixListener, Self)> {
         let mut suffix = [0; 8];
         getrandom::fill(&mut suffix).map_err(Error::other)?;
@@ -228,7 +229,7 @@ impl Drop for Place {
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         let stat = rustix::fs::statat(&self.directory, &self.name, flags).ok();
         let found = stat.map(|stat| (stat.st_dev, stat.st_ino));
-        // Another server may have taken the place meanwhile.
+        // Another server may have replaced the socket meanwhile.
         if self.made.is_some() && self.made == found {
             let _is_gone = rustix::fs::unlinkat(&self.directory, &self.name, AtFlags::empty());
         }

@@ -1,5 +1,5 @@
-//! Serves a router on sockets until the shutdown: `listen.rs` accepts connections, `places.rs` bounds
-//! their number, and `connection.rs` serves each. `in_process.rs` works without sockets.
+//! Serves a router on sockets until the shutdown: `listen.rs` accepts connections, `places.rs`
+//! bounds their number, and `connection.rs` serves each. `in_process.rs` works without sockets.
 
 mod connection;
 mod in_process;
@@ -21,15 +21,15 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How long to wait before accepting again after a failure, such as having no file descriptors left.
+/// How long to wait before accepting again after a failure, such as a lack of file descriptors.
 const RETRY: Duration = Duration::from_millis(100);
 /// Connections may take one in this many of the process's file descriptors.
 const DESCRIPTORS_SHARE: u64 = 8;
 
 /// Serves HTTP/1.1 and HTTP/2 on every listener until `shutdown` completes. Then no more
-/// connections are accepted, requests under way are answered and streams come to their end;
-/// what is still open after [`ServerOptions::drain`] is dropped. Connections without a request
-/// that was let in are closed at once.
+/// connections are accepted, requests under way are completed and streams end; connections that are
+/// still open after [`ServerOptions::drain`] are dropped. Connections on which no request was let
+/// in are closed at once.
 ///
 /// There are at most [`ServerOptions::connections_max`], and no more than an eighth of the file
 /// descriptors that the process may have. To make room for a new one, an idle connection is closed:
@@ -62,7 +62,7 @@ pub async fn serve(
         ));
     }
 
-    // Dropping this future ends everything that it began.
+    // Dropping this future ends everything that it has started.
     let (_stop, _kill) = (
         limits.stop.clone().drop_guard(),
         limits.kill.clone().drop_guard(),

@@ -28,8 +28,8 @@ impl Places {
         })
     }
 
-    /// Waits for a place. If none is free, an idle connection is told to close. Dropping the future
-    /// takes no place.
+    /// Waits for a place. If none is free, closes an idle connection. Dropping the future takes no
+    /// place.
     pub(super) async fn take(self: &Arc<Self>) -> Place {
         loop {
             if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
@@ -140,7 +140,7 @@ impl Standing {
     }
 }
 
-/// A request under way. Its connection is in use until the last byte of the answer is handed on.
+/// A request under way. Its connection is in use until the last byte of the response is passed on.
 pub(crate) struct Underway {
     standing: Arc<Standing>,
     counts: AtomicBool,
@@ -153,7 +153,8 @@ impl Underway {
         self.end();
     }
 
-    /// Marks the client as known when an answer begins, if the request still counts: it was let in.
+    /// Marks the client as known when a response begins, if the request still counts: it was let
+    /// in.
     pub(super) fn answered(&self) {
         if self.counts.load(Ordering::Acquire) {
             self.standing.state().known = true;
@@ -179,13 +180,13 @@ impl Drop for Underway {
 mod tests {
     use super::*;
 
-    /// Until the clock shows another time.
+    /// Waits until the clock shows another time.
     fn moment() {
         let now = Instant::now();
         while Instant::now() == now {}
     }
 
-    /// Which of these are told to leave, as places are needed one by one.
+    /// Returns the order in which these connections are closed, as places are needed one by one.
     fn order(places: &Arc<Places>, taken: &[&Place]) -> Vec<usize> {
         let mut order = Vec::new();
         for _ in taken {

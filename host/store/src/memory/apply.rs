@@ -149,7 +149,7 @@ impl Apply<'_> {
             return Err(Refusal::WrongState.into());
         }
 
-        // Wakes the followers of the workspace, which find it deleted.
+        // Wakes the followers of the workspace, which then find that it is deleted.
         self.changes.push(LogRange {
             session: SessionId::from_bytes([0; 16]),
             workspace: id,
@@ -240,7 +240,7 @@ impl Apply<'_> {
         Ok(self.state.session_row(no))
     }
 
-    /// Sets a session's title. Returns whether it was another one.
+    /// Sets a session's title. Returns whether it changed.
     fn set_title(&mut self, no: No, title: &str) -> bool {
         let session = self.session(no);
         let other = session.title.as_deref() != Some(title);
@@ -267,7 +267,7 @@ impl Apply<'_> {
         Ok(())
     }
 
-    /// All rows at once: nothing waits long for it.
+    /// Deletes all rows at once, since nothing waits long for it.
     fn delete_rows(&mut self, delete: &DeleteRows) -> Done<bool> {
         let no = self.state.session_no(delete.session)?;
         let runs = self.state.sessions[&no].runs.clone();
@@ -325,7 +325,7 @@ impl Apply<'_> {
             session.parent = session.parent.filter(|parent| *parent != no);
         }
 
-        // What stays is its bare row with the event that it is deleted.
+        // The bare row stays, with the event that the session is deleted.
         let session = state.sessions.get_mut(&no).expect("it was found");
         session.deletion = Deletion::Done;
         session.title = None;
@@ -407,7 +407,7 @@ impl Apply<'_> {
     }
 }
 
-/// Prompts, and where runs stand.
+/// Prompts, and the states of runs.
 impl Apply<'_> {
     fn accept(&mut self, accept: &Accept) -> Done<Accepted> {
         let session = self.state.session_no(accept.session)?;
@@ -453,7 +453,7 @@ impl Apply<'_> {
         Ok(Accepted::New)
     }
 
-    /// The changes of an acceptance that nothing refuses.
+    /// Makes the changes of an acceptance, after all checks.
     fn begin_run(&mut self, session: No, accept: &Accept) -> No {
         let now = self.time.now;
         let no = self.insert_run(session, accept.run, accept.prompt.clone(), &accept.digest);
@@ -549,7 +549,7 @@ impl Apply<'_> {
         }
     }
 
-    /// Refuses the second of two that would go on with a run.
+    /// Refuses the second of two prompts that would continue a run.
     fn check_continuation(&self, goes_on: &Continuation) -> Done<()> {
         let run = self.state.run_ids.get(&goes_on.run);
         let wake = run.and_then(|run| self.state.wakes.get(run));
@@ -565,7 +565,7 @@ impl Apply<'_> {
         }
     }
 
-    /// Takes back what a run waits for, and settles what it asked.
+    /// Removes what a run waits for, and settles its question.
     fn go_on(&mut self, session: No, goes_on: &Continuation) {
         let run = self.state.run_ids[&goes_on.run];
         let wake = self.state.wakes.remove(&run).expect("it was found");
@@ -711,7 +711,7 @@ impl Apply<'_> {
     }
 }
 
-/// What runs say, and how they end.
+/// The output of runs, and their ends.
 impl Apply<'_> {
     fn insert_message(&mut self, run: No, mut message: Message, place: Option<i64>) -> No {
         let no = next(&mut self.state.last.message);
@@ -783,8 +783,8 @@ impl Apply<'_> {
         });
     }
 
-    /// Notes a question with the event that asks it, its answer with the event that answers.
-    /// Returns whether the event concerns a question.
+    /// Updates a question from the event that asks, answers or dismisses it. Returns whether the
+    /// event concerns a question.
     fn note_question(&mut self, run: No, body: &EventBody) -> bool {
         let (question, answer): (_, Option<&Answer>) = match body {
             EventBody::QuestionAsked { question } => {
@@ -813,14 +813,14 @@ impl Apply<'_> {
         true
     }
 
-    /// Tells it in the log of a run, or of its session once the run has its end.
+    /// Logs an event of a run, or of its session if the run has ended.
     fn tell(&mut self, run: No, body: &EventBody) {
         let row = &self.state.runs[&run];
         let (session, open) = (row.session, row.ended_ms.is_none());
         self.log(session, open.then_some(run), body.clone());
     }
 
-    /// Tells it in the logs of the runs on whose behalf this one was begun, one above the other.
+    /// Logs an event in the logs of the ancestors of this run, from its parent upwards.
     fn tell_above(&mut self, run: No, body: &EventBody) {
         let mut above = self.state.runs[&run].parent;
         while let Some(no) = above.and_then(|id| self.state.run_ids.get(&id).copied()) {
@@ -861,7 +861,7 @@ impl Apply<'_> {
         let run = &self.state.runs[&no];
         let ending = &finish.ending;
         if let Some(receipt) = &run.receipt {
-            // It has its end: that one.
+            // The run has ended before: return that end.
             return Ok(Finished {
                 receipt: receipt.clone(),
                 rejected: None,
@@ -896,7 +896,7 @@ impl Apply<'_> {
         });
     }
 
-    /// The one end of a run.
+    /// Ends a run, exactly once.
     fn end(&mut self, no: No, to: RunState, receipt: &Receipt) {
         let now = self.time.now;
         let run = self.run(no);
@@ -929,7 +929,7 @@ impl Apply<'_> {
         Ok(receipts.collect())
     }
 
-    /// Ends a run that never started: what it leaves stands outside the history.
+    /// Ends a run that never started. Its messages stay outside the history.
     fn withdraw(&mut self, no: No, ending: &RunOutcome) -> Receipt {
         let run = &self.state.runs[&no];
         let (id, session) = (run.id, run.session);
@@ -949,7 +949,7 @@ impl Apply<'_> {
             self.insert_message(no, message, None);
         }
 
-        // Shown behind the last message that has a place.
+        // They are shown after the last message that has a place.
         let last = self.state.sessions[&session].next_ordinal() - 1;
         for message in self.state.runs[&no].messages.clone() {
             let stored = self
@@ -1080,7 +1080,7 @@ impl Apply<'_> {
         Ok(fork.id)
     }
 
-    /// The run that owns the copies.
+    /// Creates the run that owns the copies.
     fn begin_fork_run(&mut self, session: No, id: RunId, digest: String) -> No {
         let prompt = PromptRecord::of_fork();
         let no = self.insert_run(session, id, prompt.clone(), &digest);

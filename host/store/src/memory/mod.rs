@@ -1,6 +1,6 @@
-//! The backend without a file: it keeps everything in plain maps until the store is closed. It
-//! serves tests and embedders that want nothing on disk, and a differential test compares it with
-//! the SQLite backend.
+//! The backend without a file: it keeps everything in maps until the store is closed. It is for
+//! tests and for embedders that want nothing on disk. A differential test compares it with the
+//! SQLite backend.
 //!
 //! It has no owner, no recovery and no damage. Each command is checked before its first change, so
 //! that a refused command has changed nothing.
@@ -21,14 +21,14 @@ use state::State;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// The only owner that there is.
+/// The epoch of the only owner.
 const EPOCH: i64 = 1;
 
 impl Store {
-    /// A store that keeps everything in memory, and nothing once it is closed.
+    /// Opens a store that keeps everything in memory, and loses it when it is closed.
     ///
     /// # Errors
-    /// [`OpenError::Io`] where no thread can be started.
+    /// [`OpenError::Io`] if no thread can be started.
     pub fn in_memory(clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let state: Arc<RwLock<State>> = Arc::default();
         let opened = Opened {
@@ -54,7 +54,7 @@ struct Memory(Arc<RwLock<State>>);
 
 impl Backend for Memory {
     fn commit(&mut self, batch: &Batch<'_>) -> Result<Committed, CommitError> {
-        // Readers see all of a batch or nothing of it.
+        // Readers see either all of a batch or nothing of it.
         let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let mut changes = Vec::new();
         let mut apply = state.at(batch.time, &mut changes);
@@ -69,13 +69,13 @@ impl Backend for Memory {
         })
     }
 
-    /// No outcome is unknown.
+    /// Never called, since no outcome is unknown.
     fn resolve(&mut self, _batch: &Batch<'_>) -> Result<Resolution, StoreError> {
         Ok(Resolution::NotCommitted)
     }
 }
 
-/// Reads on the caller's own thread: nothing waits for a disk.
+/// Carries out reads on the caller's own thread, since no read waits for a disk.
 struct Direct(Arc<RwLock<State>>);
 
 impl Readers for Direct {

@@ -25,7 +25,7 @@ use std::collections::{HashMap, HashSet};
 type Found<T> = Result<T, StoreError>;
 
 impl State {
-    /// The runs that wait for something that is to be taken back, in the order of acceptance.
+    /// Returns the runs whose waits will be taken back, in the order of acceptance.
     pub(super) fn waits(&self, waits: Waits) -> impl Iterator<Item = No> {
         let is_meant = move |run: &No, wake: &Wake| {
             let session = &self.sessions[&self.runs[run].session];
@@ -67,7 +67,8 @@ impl State {
         messages.collect()
     }
 
-    /// The messages of a run: those with a place first, in order.
+    /// Returns the messages of a run in order: first those with a place in the history, then the
+    /// others.
     fn run_messages(&self, run: &Run) -> Vec<Message> {
         let mut numbers = run.messages.clone();
         numbers.sort_by_key(|no| {
@@ -90,8 +91,9 @@ impl State {
         }
     }
 
-    /// Where a stream of a session goes on that stands after a number. A deleted session has only
-    /// the event that says so, and is unknown to a reader that has seen it.
+    /// Returns the session and the number after which a stream that has read up to `after`
+    /// continues. A deleted session has only the event of its deletion, and is unknown to a reader
+    /// that has seen it.
     fn begin(&self, id: SessionId, after: u64) -> Found<(&Session, u64)> {
         let session = &self.sessions[&self.session_no(id)?];
         if session.deletion == Deletion::Done {
@@ -131,10 +133,10 @@ impl State {
         }
     }
 
-    /// A session and those that it is the parent of, at any depth.
+    /// Returns a session and its descendants.
     fn family(&self, first: No) -> HashSet<No> {
         let mut family = HashSet::from([first]);
-        // Children come behind their parents.
+        // Children have higher numbers than their parents.
         for (no, session) in self.sessions.range(first..) {
             if session
                 .parent
@@ -146,8 +148,8 @@ impl State {
         family
     }
 
-    /// What a run that a time begins takes over: nothing of the runs before, if a person asked in
-    /// between.
+    /// Returns the usage that a run which a time begins takes over: that of the runs before it, or
+    /// none if a person sent a prompt in between.
     fn carried(&self, run: No, wake: &Wake) -> CarriedUsage {
         let later = self.sessions[&self.runs[&run].session]
             .runs
@@ -229,7 +231,7 @@ impl Queries for State {
             _ => through.max(after),
         };
         if let (true, Some(workspace)) = (found.is_empty(), workspace) {
-            // Nothing was found, possibly since the workspace is deleted: that is an error.
+            // If nothing was found, the workspace may be deleted, which is an error.
             self.workspace_no(workspace)?;
         }
         let page = Positions {
@@ -462,7 +464,7 @@ impl Queries for State {
     ) -> Found<Vec<Listed<RunSummaryRow>>> {
         let after = after.as_deref().map_or(Ok(0), parse_cursor)?;
         let (_, session) = self.readable(session)?;
-        // Nothing comes behind the last number.
+        // There is nothing after the last number.
         let runs = session.runs.range(after.saturating_add(1)..);
         let runs = runs.take(limit.min(PAGE_ROWS + 1) as usize);
         let summary = |no: &No| {
@@ -619,7 +621,7 @@ impl Queries for State {
         let run = &self.runs[&self.run_no(id)?];
         let session = &self.sessions[&run.session];
         let through = session.log_from;
-        // Without an end nothing of it was folded.
+        // Without an end nothing of the run was folded.
         let receipt = run.receipt.clone().ok_or(Refusal::Expired { through })?;
         let remains = Remains {
             origin: run.prompt.origin.clone(),

@@ -1,5 +1,5 @@
 //! The data of the backend in memory: rows by their numbers, which rise and are never given twice,
-//! and the numbers by ids. `apply` changes it, `reads` reads it.
+//! and the numbers by id. `apply` changes it, and `reads` reads it.
 
 use super::super::command::{BatchTime, StateScope};
 use super::super::notify::LogRange;
@@ -17,10 +17,10 @@ use lastword_types::session::{
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
-/// A row's number, of its own kind.
+/// The number of a row, unique within its kind.
 pub(super) type No = i64;
 
-/// Everything.
+/// All data of the store.
 #[derive(Default)]
 pub(super) struct State {
     pub(super) workspaces: BTreeMap<No, Workspace>,
@@ -29,12 +29,12 @@ pub(super) struct State {
     pub(super) messages: BTreeMap<No, StoredMessage>,
     pub(super) questions: BTreeMap<No, StoredQuestion>,
     pub(super) grants: HashMap<GrantId, StoredGrant>,
-    /// What runs that are over wait for.
+    /// The waits of runs that have ended.
     pub(super) wakes: BTreeMap<No, Wake>,
     pub(super) values: BTreeMap<ValueKey, Vec<u8>>,
     pub(super) blobs: HashMap<BlobId, Vec<u8>>,
     pub(super) agents: BTreeMap<AgentId, (String, Vec<u8>)>,
-    /// The sessions of runs that were deleted.
+    /// The sessions of deleted runs.
     pub(super) gone_runs: HashMap<RunId, No>,
     /// Every event by its position.
     pub(super) positions: BTreeMap<u64, (No, u64)>,
@@ -44,9 +44,9 @@ pub(super) struct State {
     pub(super) run_ids: HashMap<RunId, No>,
     pub(super) message_ids: HashMap<MessageId, No>,
     pub(super) question_ids: HashMap<QuestionId, No>,
-    /// Runs by the run that they go on with.
+    /// Runs by the run that they resume.
     pub(super) resumed: HashMap<RunId, No>,
-    /// The last numbers that were given.
+    /// The last numbers that were given to rows.
     pub(super) last: Last,
 }
 
@@ -60,14 +60,13 @@ pub(super) struct Last {
     pub(super) pos: u64,
 }
 
-/// Returns the number after the last one. No number is given twice, also not that of a row that is
-/// deleted.
+/// Returns the number after the last one. No number is given twice, not even that of a deleted row.
 pub(super) fn next(last: &mut No) -> No {
     *last += 1;
     *last
 }
 
-/// Whose value, of which agent, under which key.
+/// The key of a value: its owner, its agent, and its own key.
 pub(super) type ValueKey = (Owner, AgentId, String);
 
 /// A session or a workspace.
@@ -82,17 +81,17 @@ pub(super) struct Workspace {
     pub(super) key: String,
     pub(super) created_ms: UnixMillis,
     pub(super) options: Option<StoredOptions>,
-    /// Positions up to here were folded away.
+    /// Positions up to this one were folded away.
     pub(super) log_from: u64,
 }
 
-/// How far the deletion of a session has come.
+/// The progress of a session's deletion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Deletion {
     None,
-    /// It takes no more prompts and is in no list.
+    /// It accepts no more prompts and is in no list.
     Begun,
-    /// Only the event that says so is left.
+    /// Only the event of its deletion is left.
     Done,
 }
 
@@ -104,26 +103,26 @@ pub(super) struct Session {
     pub(super) todo: Option<Vec<Todo>>,
     pub(super) parent: Option<No>,
     pub(super) forked_from: Option<ForkPoint>,
-    /// A summary, and the place through which it stands for the history.
+    /// The summary, and the place of the last message that it replaces.
     pub(super) summary: Option<(No, i64)>,
     pub(super) usage: Usage,
     pub(super) created_ms: UnixMillis,
     pub(super) updated_ms: UnixMillis,
     pub(super) deletion: Deletion,
-    /// Numbers up to here were folded away.
+    /// Numbers up to this one were folded away.
     pub(super) log_from: u64,
-    /// The last number that was given.
+    /// The last number in the log.
     pub(super) last_seq: u64,
-    /// In order, without gaps, up to the last number.
+    /// The log, in order and without gaps, up to the last number.
     pub(super) log: VecDeque<Event>,
     pub(super) runs: BTreeSet<No>,
-    /// Messages by their places in the history.
+    /// Messages by their place in the history.
     pub(super) history: BTreeMap<i64, No>,
-    /// Messages of runs that never started, by the place behind which they are shown.
+    /// Messages of runs that never started, by the place after which they are shown.
     pub(super) beside: BTreeSet<(i64, No)>,
-    /// What idempotency keys stand for.
+    /// The digests and runs of the idempotency keys.
     pub(super) keys: HashMap<String, (Vec<u8>, No)>,
-    /// The bytes that it may read.
+    /// The digests of the bytes that its runs may read.
     pub(super) blobs: HashSet<BlobId>,
 }
 
@@ -146,14 +145,14 @@ pub(super) struct Run {
 pub(super) struct StoredMessage {
     pub(super) session: No,
     pub(super) message: Message,
-    /// Where it is shown that has no place of its own.
+    /// The place after which a message without a place is shown.
     pub(super) beside: Option<i64>,
 }
 
 pub(super) struct StoredQuestion {
     pub(super) session: No,
     pub(super) question: Question,
-    /// `None` while it is open; an answer, or none if it was dismissed.
+    /// `None` while the question is open; then its answer, or `None` within if it was dismissed.
     pub(super) answer: Option<Option<Answer>>,
 }
 
@@ -170,7 +169,7 @@ pub(super) struct Wake {
 }
 
 impl State {
-    /// For the commands of one batch.
+    /// Returns what applies the commands of one batch.
     pub(super) fn at<'s>(
         &'s mut self,
         time: BatchTime,
@@ -183,18 +182,18 @@ impl State {
         }
     }
 
-    /// The highest position given so far.
+    /// Returns the highest position given so far.
     pub(super) fn last_pos(&self) -> u64 {
         self.last.pos
     }
 
-    /// A session, however much of it is left.
+    /// Returns the number of a session, even if its deletion has begun or is done.
     pub(super) fn session_no(&self, id: SessionId) -> Result<No, StoreError> {
         let no = self.session_ids.get(&id).copied();
         no.ok_or_else(|| Refusal::UnknownSession(id).into())
     }
 
-    /// A session that is not being deleted.
+    /// Returns a session that is not being deleted.
     pub(super) fn present(&self, id: SessionId) -> Result<(No, &Session), StoreError> {
         let no = self.session_no(id)?;
         match &self.sessions[&no] {
@@ -203,7 +202,7 @@ impl State {
         }
     }
 
-    /// A session whose rows are there.
+    /// Returns a session whose rows still exist.
     pub(super) fn readable(&self, id: SessionId) -> Result<(No, &Session), StoreError> {
         let no = self.session_no(id)?;
         match &self.sessions[&no] {
@@ -222,7 +221,7 @@ impl State {
         no.ok_or_else(|| Refusal::UnknownWorkspace(id).into())
     }
 
-    /// The run that an idempotency key stands for already, if there is one.
+    /// Returns the run that an idempotency key already stands for, if any.
     pub(super) fn known_key(&self, session: No, key: &Key) -> Result<Option<RunId>, StoreError> {
         match self.sessions[&session].keys.get(&key.word) {
             Some((before, run)) if *before == key.content => Ok(Some(self.runs[run].id)),
@@ -231,7 +230,7 @@ impl State {
         }
     }
 
-    /// The place of a message in the history of a session.
+    /// Returns the place of a message in the history of a session.
     pub(super) fn ordinal(&self, session: No, id: MessageId) -> Result<i64, StoreError> {
         let message = self.message_ids.get(&id).map(|no| &self.messages[no]);
         let place = message
@@ -266,7 +265,7 @@ impl State {
         }
     }
 
-    /// Whose value a scope means.
+    /// Returns the owner of the values of a scope.
     pub(super) fn owner(&self, session: SessionId, scope: StateScope) -> Result<Owner, StoreError> {
         let no = self.session_no(session)?;
         Ok(match scope {
@@ -277,14 +276,14 @@ impl State {
 }
 
 impl Session {
-    /// The place behind the last message.
+    /// Returns the place after the last message.
     pub(super) fn next_ordinal(&self) -> i64 {
         self.history
             .last_key_value()
             .map_or(1, |(last, _)| last + 1)
     }
 
-    /// The events after a number.
+    /// Returns the events after a number.
     pub(super) fn events_after(&self, seq: u64) -> impl Iterator<Item = &Event> {
         let first = self.log.front().map_or(0, |event| event.seq.0);
         let skipped = (seq + 1).saturating_sub(first);

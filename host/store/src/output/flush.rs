@@ -8,8 +8,8 @@ use crate::work::Completion;
 use lastword_types::clock::UnixMillis;
 use std::sync::Arc;
 
-/// Takes the pending output when the writer takes the job. At most one is queued for each run, so
-/// that everything that is appended during a sync goes into the next one together.
+/// Takes the pending output when the writer takes the job. At most one flush is queued for each
+/// run, so that everything that is appended during a sync is written together in the next one.
 pub(super) struct Flush {
     output: Arc<RunOutputBuffer>,
     taken: Option<Taken>,
@@ -17,7 +17,7 @@ pub(super) struct Flush {
 
 struct Taken {
     backlog: Backlog,
-    /// Up to which number these go.
+    /// The number of the last append in this flush.
     through: u64,
 }
 
@@ -57,7 +57,7 @@ impl Completion for Flush {
                 backlog.bytes = backlog.bytes.saturating_sub(done.bytes);
             }
             _ => {
-                // Nothing more is taken, so that no append waits for room.
+                // No more output is accepted, so that no append waits for room.
                 inner.rejected = true;
                 inner.backlog = Backlog::default();
             }

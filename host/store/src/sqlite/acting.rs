@@ -1,4 +1,4 @@
-//! For tests: a database whose writer does what a test sends before its next batch.
+//! For tests: a database whose writer carries out actions of a test before its next batch.
 
 use super::backend::Sqlite;
 use crate::backend::{Backend, Batch, CommitError, Committed, Resolution};
@@ -14,7 +14,7 @@ use std::sync::mpsc;
 
 type Act = Box<dyn FnOnce(&mut Sqlite) + Send>;
 
-/// Where a test sends what is to be done.
+/// The channel for a test's actions.
 pub(super) struct Acts(mpsc::Sender<Act>);
 
 struct Acting {
@@ -35,7 +35,7 @@ impl Backend for Acting {
     }
 }
 
-/// Opens the database of a directory.
+/// Opens the database in a directory.
 pub(super) fn open(place: &Path) -> (Store, Acts) {
     let clock = SystemClock::shared();
     let (opened, ownership) = super::open::open(place, clock.clone()).expect("a store");
@@ -46,7 +46,7 @@ pub(super) fn open(place: &Path) -> (Store, Acts) {
 }
 
 impl Acts {
-    /// Has the writer's thread do something, and waits for it and for all that came before.
+    /// Lets the writer's thread carry out an action, and waits for it and for all earlier work.
     pub(super) async fn act<T: Send + 'static>(
         &self,
         store: &Store,

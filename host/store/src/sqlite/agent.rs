@@ -1,4 +1,5 @@
-//! Components that were handed over as bytes, kept so that a server has them after its next start.
+//! Components that were handed over as bytes. They are stored, so that a server has them after its
+//! next start.
 
 use super::listing::Listing;
 use super::tx::Tx;
@@ -7,10 +8,10 @@ use crate::command::{ForgetAgent, KeepAgent};
 use lastword_types::id::AgentId;
 use rusqlite::{Row, params};
 
-/// An agent that is kept: name, digest, bytes.
+/// A stored agent: name, digest, bytes.
 type Kept = (AgentId, String, Vec<u8>);
 
-/// The agents that are kept, by name.
+/// The stored agents, by name.
 pub(super) const AGENTS: Listing<'_> = Listing {
     table: "agent",
     key: "name",
@@ -30,7 +31,7 @@ pub(super) fn kept(row: &Row<'_>) -> Result<Kept, StoreError> {
     Ok((name, digest, wasm))
 }
 
-/// Keeps an agent's component, instead of one that was kept under the same name.
+/// Stores an agent's component, and replaces one that was stored under the same name.
 pub(super) fn keep(tx: &Tx<'_>, agent: &KeepAgent) -> Result<(), StoreError> {
     tx.conn
         .prepare_cached(
@@ -47,7 +48,7 @@ pub(super) fn keep(tx: &Tx<'_>, agent: &KeepAgent) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Keeps an agent no longer. Returns whether it was kept.
+/// Deletes a stored agent. Returns whether it existed.
 pub(super) fn forget(tx: &Tx<'_>, agent: &ForgetAgent) -> Result<bool, StoreError> {
     let deleted = tx
         .conn

@@ -25,7 +25,7 @@ impl Archive {
     /// Opens the database of a data directory, also while another process owns it.
     ///
     /// # Errors
-    /// [`OpenError::Missing`] where there is none, [`OpenError::Newer`] for a later format,
+    /// [`OpenError::Missing`] if there is none, [`OpenError::Newer`] for a later format,
     /// [`OpenError::Older`] for an earlier one.
     pub fn open(directory: &Path) -> Result<Self, OpenError> {
         let path = directory.join(DATABASE);
@@ -45,7 +45,7 @@ impl Archive {
             });
         }
         if found == 0 {
-            // A disk that was full when the tables were to be made.
+            // The disk was full when a host created the database, and the tables are missing.
             return Err(OpenError::Missing {
                 directory: directory.to_owned(),
             });
@@ -70,26 +70,26 @@ impl Archive {
         &self.conn
     }
 
-    /// What was committed to the database and is in it no more, which the next host will say when
-    /// it starts; `None` if nothing is missing, or where no host noted how far it was committed.
+    /// Returns the commits that are missing from the database, which the next host will report when
+    /// it starts; `None` if none is missing, or if no host recorded its commits.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// If the database cannot be read.
     pub fn missing(&self) -> Result<Option<Missing>, StoreError> {
         Ok(committed::missing(&self.directory, &self.conn)?)
     }
 
-    /// Whether a host owned the directory when it was opened. Without one, runs that are
+    /// Whether a host owned the directory when the archive was opened. If none did, runs that are
     /// `running` or `finishing` await recovery.
     #[must_use]
     pub fn is_owned(&self) -> bool {
         self.owned
     }
 
-    /// The sessions that changed last, newest first, of one workspace or of all.
+    /// Returns the sessions that changed last, newest first, of one workspace or of all.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// If the database cannot be read.
     pub fn sessions(
         &self,
         workspace: Option<WorkspaceId>,
@@ -99,36 +99,36 @@ impl Archive {
         Ok(self.damages.readable(rows))
     }
 
-    /// One session.
+    /// Returns one session.
     ///
     /// # Errors
-    /// [`crate::Refusal::UnknownSession`], or when the database cannot be read.
+    /// [`crate::Refusal::UnknownSession`], or if the database cannot be read.
     pub fn session(&self, id: SessionId) -> Result<SessionRow, StoreError> {
         self.read(session::find(&self.conn, id))
     }
 
-    /// The runs of a session with their messages, in the order of acceptance.
+    /// Returns the runs of a session with their messages, in the order of acceptance.
     ///
     /// # Errors
-    /// As [`Archive::session`].
+    /// As for [`Archive::session`].
     pub fn runs(&self, session: SessionId) -> Result<Vec<RunRow>, StoreError> {
         let (runs, damaged) = self.read(message::runs(&self.conn, session))?;
         self.set_aside(damaged);
         Ok(runs)
     }
 
-    /// The events of a session after `after`, at most [`crate::PAGE_EVENTS`].
+    /// Returns the events of a session after `after`, at most [`crate::PAGE_EVENTS`].
     ///
     /// # Errors
-    /// As [`Archive::session`].
+    /// As for [`Archive::session`].
     pub fn events(&self, session: SessionId, after: Seq) -> Result<Vec<Event>, StoreError> {
         let events = self.read(event::page(&self.conn, session, after))?;
         self.set_aside(events.iter().filter_map(event::damage).collect());
         Ok(events)
     }
 
-    /// What of the database could not be read so far, in the order in which it was met; at most
-    /// 1,000 places. Lists leave it out.
+    /// Returns the parts of the database that could not be read so far, in the order in which they
+    /// were found; at most 1,000. Lists leave them out.
     #[must_use]
     pub fn damaged(&self) -> Vec<Damage> {
         self.damages.all()

@@ -1,5 +1,5 @@
-//! A copy of a database that is whole: of one moment, beside a writer, which it does not
-//! hold up. One file, which is all of a data directory's sessions.
+//! Makes a consistent copy of a database at one moment, without delaying the writer. The copy is
+//! one file that contains all sessions of a data directory.
 
 use super::directory::DATABASE;
 use super::reader;
@@ -10,16 +10,16 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A backup that was made.
+/// A finished backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backup {
-    /// Bytes of the file.
+    /// The size of the file in bytes.
     pub bytes: u64,
-    /// Sessions in it.
+    /// The number of sessions in it.
     pub sessions: u64,
 }
 
-/// Why there is no backup, or none that is whole.
+/// Why a backup failed, or is not intact.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BackupError {
@@ -32,51 +32,51 @@ pub enum BackupError {
     /// The database cannot be read.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// Something is there already; it was not touched.
+    /// The file exists already. It was not touched.
     #[error("{} is there already; name a file that is not", path.display())]
     Exists {
-        /// What was to be made.
+        /// The path of the backup.
         path: PathBuf,
     },
     /// The file cannot be written.
     #[error("cannot {what} {}: {source}", path.display())]
     Io {
-        /// What was tried.
+        /// The operation that failed.
         what: &'static str,
-        /// On what.
+        /// The path of the operation.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The copy failed; nothing was left behind.
+    /// The copy failed. No file is left behind.
     #[error("cannot copy the database to {}: {message}", path.display())]
     Copy {
-        /// What was to be made.
+        /// The path of the backup.
         path: PathBuf,
-        /// What SQLite said.
+        /// SQLite's error message.
         message: String,
     },
-    /// The copy was made and is as damaged as the database.
+    /// The copy was made, but is as damaged as the database.
     #[error(
         "{} was written, and the database is damaged ({message}); the copy holds what could be \
          read. Keep earlier backups", path.display()
     )]
     Damaged {
-        /// The copy.
+        /// The path of the copy.
         path: PathBuf,
-        /// What the check found first.
+        /// The first finding of the check.
         message: String,
     },
 }
 
 /// Copies the database of a data directory, whether or not a host owns it, into a new file that
-/// only this user can read. Once this returns, the file is synced and was checked.
+/// only this user can read. When this returns, the file is synced and checked.
 ///
-/// It is what was committed when the copy began. A run that was under way then has no end in it:
-/// the host that starts on the copy writes one. Blocks.
+/// The copy contains everything that was committed when the copy began. A run that was under way
+/// has no end in it: a host that starts on the copy writes one. Blocks.
 ///
 /// # Errors
-/// [`BackupError`]; a file that is there is never replaced.
+/// [`BackupError`]. An existing file is never replaced.
 pub fn backup(directory: &Path, file: &Path) -> Result<Backup, BackupError> {
     let io = |what, source| BackupError::Io {
         what,
@@ -127,14 +127,15 @@ pub fn backup(directory: &Path, file: &Path) -> Result<Backup, BackupError> {
     }
 }
 
-/// Copies all pages of one moment, and checks the copy. Returns what the check says, and how many
-/// sessions it holds.
+/// Copies all pages as of one moment, and checks the copy. Returns the result of the check, and the
+/// number of sessions in it.
 fn copy(source: &Connection, draft: &Path) -> Result<(String, u64), rusqlite::Error> {
     let mut copy = Connection::open(draft)?;
-    // It is synced once, when it is whole.
+    // The file is synced once, when it is complete.
     copy.pragma_update(None, "synchronous", "off")?;
     let backup = rusqlite::backup::Backup::new(source, &mut copy)?;
-    // In one step, and so in one read: a copy in parts begins anew with each commit.
+    // In one step, so that it is one read transaction: a copy in several steps restarts with each
+    // commit.
     if backup.step(-1)? != StepResult::Done {
         return Err(rusqlite::Error::SqliteFailure(
             rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),
@@ -142,7 +143,7 @@ fn copy(source: &Connection, draft: &Path) -> Result<(String, u64), rusqlite::Er
         ));
     }
     drop(backup);
-    // One file that needs no other beside it.
+    // So that the copy is a single file.
     copy.pragma_update(None, "journal_mode", "delete")?;
     let checked = copy.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
     let sessions = copy.query_row("SELECT count(*) FROM session", [], |row| {

@@ -1,7 +1,7 @@
-//! Causes that were latched and whose end is not committed yet, kept outside the database: while
-//! the disk refuses the end, it may be all that the next start has. Written in place, so that it
-//! takes no space, when a run's end has to wait for the disk or is told provisionally, and emptied
-//! once the end is committed; recovery reads it.
+//! Keeps, outside the database, the causes of ends that are latched but not committed. While the
+//! disk refuses an end, this may be all that the next start finds of it. A cause is written in
+//! place, so that it needs no space, when a run's end has to wait for the disk or is reported
+//! provisionally. It is removed once the end is committed. Recovery reads the file.
 
 use super::directory::CAUSES;
 use super::slots::{self, CONTENT_MAX, Slots};
@@ -14,10 +14,10 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Causes that are kept at the same time at the most.
+/// The largest number of causes that are kept at the same time.
 const SLOTS: usize = 256;
 
-/// A cause as it is kept.
+/// A cause in its stored form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Kept {
     run: RunId,
@@ -25,7 +25,7 @@ pub(super) struct Kept {
     pub(super) detail: Option<String>,
 }
 
-/// Causes that an earlier host kept, by their runs.
+/// The causes that an earlier host kept, by run.
 pub(super) type Earlier = HashMap<RunId, Kept>;
 
 /// The causes that this host keeps.
@@ -43,7 +43,7 @@ struct Inner {
 }
 
 impl Causes {
-    /// Opens the file, and reads what an earlier host kept in it. That stays until
+    /// Opens the file, and reads the causes that an earlier host kept. They stay in it until
     /// [`Causes::begin`].
     pub(super) fn open(directory: &Path) -> (Self, Earlier, Option<Notice>) {
         let path = directory.join(CAUSES);
@@ -63,7 +63,7 @@ impl Causes {
         (causes, earlier, None)
     }
 
-    /// Empties the file, after recovery has used what was in it.
+    /// Empties the file, after recovery has used its content.
     pub(super) fn begin(&self) {
         let mut inner = self.lock();
         inner.free = (0..SLOTS).rev().collect();
@@ -80,8 +80,8 @@ impl Causes {
 }
 
 impl CauseLog for Causes {
-    /// Keeps why a run ends. Not for one that returned: what it said last would be missing from
-    /// a run that is said to be complete.
+    /// Keeps the cause of a run's end. Does not keep that of a run that returned: the run would
+    /// count as complete although its last output may be missing.
     fn keep(&self, run: RunId, ending: &RunOutcome) {
         if ending.cause.state() == RunState::Completed {
             return;
@@ -115,7 +115,7 @@ impl CauseLog for Causes {
         }
     }
 
-    /// Lets go of a cause whose run has its end, or goes on.
+    /// Removes a cause, since the run has ended or continues.
     fn forget(&self, run: RunId) {
         let mut inner = self.lock();
         let Some(slot) = inner.of.remove(&run) else {
@@ -123,13 +123,13 @@ impl CauseLog for Causes {
         };
         let cleared = inner.slots.as_ref().map(|slots| slots.clear(slot));
         if let Some(Err(error)) = cleared {
-            // A run that has its end is not recovered.
+            // Harmless: a run that has ended is not recovered.
             tracing::debug!(%error, "a cause that was kept could not be removed");
         }
         inner.free.push(slot);
     }
 
-    /// Waits until what is kept is on the disk; does nothing where it is.
+    /// Waits until the kept causes are on the disk; returns at once if they are.
     fn sync(&self) {
         let mut inner = self.lock();
         if std::mem::take(&mut inner.unsynced)
@@ -141,7 +141,7 @@ impl CauseLog for Causes {
 }
 
 impl Kept {
-    /// With as much as fits: the details give way first.
+    /// Returns the stored form, without the details if it would be too long with them.
     fn bytes(&self) -> Vec<u8> {
         let write = |kept: &Self| serde_json::to_vec(kept).expect("words and an id");
         let bytes = write(self);

@@ -14,25 +14,25 @@ use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// Two slots, written in turns: one is whole, whatever happens to the other.
+/// Two slots that are written alternately, so that one is always intact.
 const SLOTS: usize = 2;
-/// The version of a note.
+/// The version of the format of a note.
 const VERSION: u32 = 1;
 
-/// How far a database is committed.
+/// The last commit of a database.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Note {
     v: u32,
-    /// The database's own number, in hexadecimal digits.
+    /// The database's own id, in hexadecimal digits.
     database: String,
     epoch: i64,
-    /// The last position.
+    /// The position of the last commit.
     pos: i64,
     /// When it was committed.
     at_ms: u64,
 }
 
-/// How far the database in a directory is committed, as it stands in the database.
+/// The last commit according to the database itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Standing {
     database: Option<String>,
@@ -41,17 +41,18 @@ struct Standing {
     at: Option<UnixMillis>,
 }
 
-/// What a comparison found, and from where to go on: nothing is numbered twice.
+/// The result of a comparison, with the numbers after which a host continues so that no number is
+/// given twice.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Compared {
     pub(super) notice: Option<Notice>,
-    /// The epoch that the next one has to exceed.
+    /// The epoch that the next epoch must exceed.
     pub(super) epoch: i64,
     /// The position after which positions go on.
     pub(super) pos: i64,
 }
 
-/// The record, as the writer keeps it.
+/// The record, as the writer updates it.
 pub(super) struct Record {
     slots: Option<Slots>,
     note: Note,
@@ -59,8 +60,8 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// Begins to keep the record of a database that stands here. What an earlier host noted is
-    /// replaced.
+    /// Begins the record of a database with its present state. Replaces the notes of an earlier
+    /// host.
     pub(super) fn begin(
         directory: &Path,
         conn: &Connection,
@@ -68,7 +69,7 @@ impl Record {
         now: UnixMillis,
     ) -> (Self, Option<Notice>) {
         let path = directory.join(COMMITTED);
-        // A log that cannot be read is no reason not to start; the first commit says more.
+        // An unreadable log does not prevent the start; the first commit reports more.
         let standing = standing(conn).unwrap_or_default();
         let mut record = Self {
             slots: None,
@@ -83,7 +84,7 @@ impl Record {
         };
         let opened = Slots::open(&path, SLOTS).and_then(|slots| {
             let slots = record.slots.insert(slots);
-            // Both: the other may be of another database.
+            // Both slots are written, since the other one may belong to another database.
             (0..SLOTS).try_for_each(|slot| slots.write(slot, &record.note.bytes()))
         });
         let notice = opened.err().map(|error| {
@@ -94,7 +95,7 @@ impl Record {
         (record, notice)
     }
 
-    /// Notes a commit. To be called after COMMIT and before any answer.
+    /// Records a commit. Call it after COMMIT and before any reply.
     pub(super) fn note(&mut self, pos: i64, now: UnixMillis) {
         let Some(slots) = &self.slots else { return };
         (self.note.pos, self.note.at_ms) = (pos, now.0);
@@ -119,8 +120,8 @@ impl Note {
     }
 }
 
-/// Compares a database with the last note about it, before anything is written to it. What is
-/// left of its write-ahead log is put aside if something is missing.
+/// Compares a database with the last note about it, before anything is written to it. If something
+/// is missing, copies the rest of its write-ahead log.
 pub(super) fn compare(directory: &Path, conn: &Connection) -> Compared {
     let path = directory.join(COMMITTED);
     let unreadable = |why: String| Compared {
@@ -164,13 +165,13 @@ pub(super) fn compare(directory: &Path, conn: &Connection) -> Compared {
     }
 }
 
-/// What the database in a directory lacks, without a change to anything; also while a host owns
-/// it. `None` too where there is no record, or one that cannot be read.
+/// Returns what the database in a directory lacks. Changes nothing, and can be called while a host
+/// owns it. `None` also if there is no readable record.
 pub(super) fn missing(
     directory: &Path,
     conn: &Connection,
 ) -> Result<Option<Missing>, rusqlite::Error> {
-    // First: a host that is at work may commit in between.
+    // The note is read first, since a running host may commit in between.
     let note = last_note(&directory.join(COMMITTED)).ok().flatten();
     let standing = standing(conn)?;
     let note = note.filter(|note| !standing.is_of_another(note));
@@ -207,8 +208,7 @@ impl Standing {
     }
 }
 
-/// Reads how far a database is committed, whatever its format: damage may have taken its tables
-/// away, too.
+/// Reads the last commit of a database in any format, even if damage has removed its tables.
 fn standing(conn: &Connection) -> Result<Standing, rusqlite::Error> {
     let has = |table: &str, column: &str| {
         let sql = "SELECT EXISTS (SELECT 1 FROM pragma_table_info(?1) WHERE name = ?2)";
@@ -236,14 +236,14 @@ fn standing(conn: &Connection) -> Result<Standing, rusqlite::Error> {
     Ok(standing)
 }
 
-/// Copies the write-ahead log as it was found, before it is written over.
+/// Copies the write-ahead log as it was found, before it is overwritten.
 fn keep_log(directory: &Path, epoch: i64) -> Option<PathBuf> {
     let found = directory.join(WAL);
     if !std::fs::metadata(&found).is_ok_and(|found| found.len() > 0) {
         return None;
     }
     let kept = directory.join(format!("{DATABASE}.damaged-wal-{epoch}"));
-    // A copy has the permissions of what it is of.
+    // A copy has the permissions of the original.
     match std::fs::copy(&found, &kept) {
         Ok(_) => Some(kept),
         Err(error) => {

@@ -1,5 +1,5 @@
-//! What is kept twice and is not the same: messages, receipts and figures beside the log, and logs
-//! whose numbers have gaps. For the doctor; reads only.
+//! Finds data that is stored twice with different content: messages, receipts and counts beside the
+//! log, and logs whose numbers have gaps. For the doctor. Reads only.
 
 use super::doctor::unread;
 use super::listing::place;
@@ -15,7 +15,7 @@ use rusqlite::Connection;
 use rusqlite::types::Value;
 use std::collections::{HashMap, HashSet};
 
-/// Sessions whose logs have gaps: the numbers that are kept are without any.
+/// Returns the sessions whose logs have gaps. The numbers in a log must be consecutive.
 pub(super) fn missing_events(conn: &Connection) -> Vec<Damage> {
     let gaps = || -> Result<Vec<Damage>, StoreError> {
         let mut query = conn.prepare(
@@ -39,7 +39,8 @@ pub(super) fn missing_events(conn: &Connection) -> Vec<Damage> {
     gaps().unwrap_or_else(|error| vec![unread(Damage::of("event"), error)])
 }
 
-/// What is kept twice and is not the same: each with its table, the row's key, and what it is.
+/// The checks of data that is stored twice: a table, a description, and a query that returns the
+/// keys of the table's rows that contradict other rows.
 const TWICE: [(&str, &str, &str); 6] = [
     (
         "session",
@@ -91,7 +92,7 @@ const TWICE: [(&str, &str, &str); 6] = [
     ),
 ];
 
-/// What is kept twice and contradicts itself: one of the two was changed.
+/// Returns the rows that contradict other rows, since one of the two was changed.
 pub(super) fn contradictions(conn: &Connection) -> Vec<Damage> {
     let mut damaged = Vec::new();
     for (table, why, sql) in TWICE {
@@ -110,7 +111,7 @@ pub(super) fn contradictions(conn: &Connection) -> Vec<Damage> {
     damaged
 }
 
-/// Messages that say something else than the log of their session. What cannot be read at all is
+/// Returns the messages of a session that differ from its log. Rows that cannot be read at all are
 /// found elsewhere.
 pub(super) fn changed(conn: &Connection, session: SessionId) -> Result<Vec<Damage>, StoreError> {
     let snapshot = conn.unchecked_transaction()?;
@@ -149,7 +150,7 @@ pub(super) fn changed(conn: &Connection, session: SessionId) -> Result<Vec<Damag
             }
             _ => None,
         };
-        // Of what is replaced later, only the last counts.
+        // If an event replaces the content of a message, only the last one counts.
         if let Some((id, parts)) = told
             && let Some(message) = stored.get(&id)
             && (!message_says(message, &parts) || message.run != transcript.run())

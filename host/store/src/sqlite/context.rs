@@ -1,4 +1,4 @@
-//! The conversation that a model is shown: of bounded length, and beginning where a model can
+//! The conversation that a model is shown. Its length is bounded, and it begins where a model can
 //! follow it.
 
 use super::listing::damage_of;
@@ -10,9 +10,9 @@ use lastword_types::id::MessageId;
 use lastword_types::session::Message;
 use rusqlite::{Connection, params};
 
-/// The messages that a model shall see after a place, in time order: all of them within
-/// [`Bounds::CONTEXT`], or else the latest whole turns that fit.
-/// Never begins with a tool message, whose calls the model would not see.
+/// Returns the messages after a place that a model is shown, in time order: all of them if they fit
+/// [`Bounds::CONTEXT`], and otherwise the latest whole turns that fit. Never begins with a tool
+/// message, whose calls the model would not see.
 fn since(conn: &Connection, session: i64, after: i64) -> Result<ReadMessages, StoreError> {
     bounded(conn, session, after, Bounds::CONTEXT)
 }
@@ -31,8 +31,8 @@ fn bounded(
     }
 }
 
-/// The conversation that a model is shown: the summary, if there is one, and what came after it or
-/// after one message.
+/// Returns the conversation that a model is shown: the summary, if there is one, and the messages
+/// after it or after the given message.
 pub(super) fn context(
     conn: &Connection,
     session: i64,
@@ -44,7 +44,7 @@ pub(super) fn context(
     let (summary, through, damaged) = match summary(conn, session) {
         Ok(Some((summary, through))) => (Some(summary), through, None),
         Ok(None) => (None, 0, None),
-        // All of it, then.
+        // If the summary cannot be read, the whole conversation is shown.
         Err(error) => (None, 0, Some(damage_of(error)?)),
     };
     let (rest, more) = since(conn, session, through)?;
@@ -52,7 +52,7 @@ pub(super) fn context(
     Ok((summary.into_iter().chain(rest).collect(), damaged))
 }
 
-/// The same where not every message can be read.
+/// As [`since`], if not every message can be read.
 fn with_damage(
     conn: &Connection,
     session: i64,
@@ -98,7 +98,8 @@ mod tests {
 
     const SESSION: i64 = 1;
 
-    /// A store with one message for each word: its role, and its text behind it.
+    /// Creates a store with one message for each word: the first letter is its role, and the rest
+    /// its text.
     fn conversation(words: &[&str]) -> Connection {
         let conn = Connection::open_in_memory().unwrap();
         let tables = "CREATE TABLE run (no INTEGER PRIMARY KEY, id BLOB);
@@ -151,7 +152,7 @@ mod tests {
             told.iter().map(Message::text).collect::<Vec<_>>()
         };
         let each = r#"[{"type":"text","text":"u1"}]"#.len();
-        // It stands in its place, without its words.
+        // It keeps its place, without its text.
         let all = ["u1", "a1", "", "a2", "u3", "a3"];
         assert_eq!(told(100, 1000), all);
         assert_eq!(told(6, each * 5 - 1), all[4..]);

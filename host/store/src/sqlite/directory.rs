@@ -1,6 +1,5 @@
-//! The data directory: its ownership, its kind of file system, its permissions, and whether the
-//! open files are still the ones in it. It has the names of the files; other modules read and write
-//! them.
+//! The data directory: its ownership, its file system, its permissions, and whether the open files
+//! are still in their places. Defines the names of the files, which other modules read and write.
 
 use crate::notice::Notice;
 use crate::{OpenError, StoreError};
@@ -16,30 +15,31 @@ pub(super) const DATABASE: &str = "lastword.db";
 /// Its write-ahead log, as SQLite names it.
 pub(super) const WAL: &str = "lastword.db-wal";
 const WAL_INDEX: &str = "lastword.db-shm";
-/// How far the database is committed.
+/// The record of the last commit.
 pub(super) const COMMITTED: &str = "lastword.committed";
-/// Causes of ends that are not committed.
+/// The causes of ends that are not committed.
 pub(super) const CAUSES: &str = "lastword.causes";
 const LOCK: &str = "owner.lock";
-/// Bytes of the lock file that are read.
+/// The largest number of bytes of the lock file that are read.
 const PID_BYTES_MAX: u64 = 32;
-/// How often the lock file is tried while a reader looks at it, and the pause in between.
+/// How often locking the lock file is tried while a reader inspects it, and the pause in between.
 const TRIES: u32 = 500;
 const BETWEEN_TRIES: Duration = Duration::from_millis(1);
-/// The permissions of whatever others might read.
+/// The permissions of files that other users could read otherwise.
 const PRIVATE: u32 = 0o600;
 
 /// Ownership of a data directory, until it is dropped or the process ends.
 ///
-/// Two locks: the directory's own decides, since it cannot be removed from under its owner; the
-/// file's tells readers and earlier versions, and names the owner.
+/// There are two locks. That of the directory decides, since the directory cannot be removed while
+/// its owner has it open. That of the lock file informs readers and earlier versions, and the file
+/// names the owner.
 #[derive(Debug)]
 pub(super) struct Ownership {
     lock: File,
     _folder: File,
 }
 
-/// Makes the directory if it is missing, readable by this user only.
+/// Creates the directory if it is missing, readable by this user only.
 pub(super) fn prepare(directory: &Path) -> Result<PathBuf, OpenError> {
     let io = |what, source| OpenError::Io {
         what,
@@ -58,7 +58,7 @@ pub(super) fn prepare(directory: &Path) -> Result<PathBuf, OpenError> {
     Ok(directory)
 }
 
-/// Takes the directory for this process.
+/// Takes ownership of the directory for this process.
 pub(super) fn own(directory: &Path) -> Result<Ownership, OpenError> {
     let path = directory.join(LOCK);
     let io = |what, path: &Path, source| OpenError::Io {
@@ -84,7 +84,7 @@ pub(super) fn own(directory: &Path) -> Result<Ownership, OpenError> {
         if tries == TRIES {
             return Err(in_use(directory));
         }
-        // A reader holds it for a moment only.
+        // A reader holds the lock only for a moment.
         std::thread::sleep(BETWEEN_TRIES);
     }
     file.set_len(0)
@@ -97,7 +97,7 @@ pub(super) fn own(directory: &Path) -> Result<Ownership, OpenError> {
     })
 }
 
-/// Locks a file for its process alone; `false` if another has it.
+/// Locks a file exclusively; returns `false` if another process has locked it.
 fn lock(file: &File) -> std::io::Result<bool> {
     match flock(file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(true),
@@ -118,10 +118,10 @@ fn in_use(directory: &Path) -> OpenError {
     }
 }
 
-/// Makes the database if it is missing, and closes what lies in an owned directory to other
-/// users, whatever the umask is: SQLite gives its other files the database's permissions.
+/// Creates the database if it is missing, and removes other users' access to the files of an owned
+/// directory, whatever the umask is: SQLite gives its other files the database's permissions.
 ///
-/// Nothing that SQLite may have open is opened here: closing it would drop SQLite's locks.
+/// Opens no file that SQLite may have open, since closing it would release SQLite's locks.
 pub(super) fn close_to_others(directory: &Path) -> Result<Vec<Notice>, OpenError> {
     let path = directory.join(DATABASE);
     let made = OpenOptions::new()
@@ -159,18 +159,18 @@ pub(super) fn close_to_others(directory: &Path) -> Result<Vec<Notice>, OpenError
     Ok(notices)
 }
 
-/// The files that a host has open, by where they were then.
+/// The files that a host has open, with the paths at which they were opened.
 pub(super) struct Places(Vec<Place>);
 
 struct Place {
     path: PathBuf,
     what: &'static str,
-    /// Device and number.
+    /// The device and the inode number.
     identity: (u64, u64),
 }
 
 impl Places {
-    /// Of the files that are open in an owned directory.
+    /// Returns the places of the files that are open in an owned directory.
     pub(super) fn of(directory: &Path, ownership: &Ownership) -> std::io::Result<Self> {
         let lock = rustix::fs::fstat(&ownership.lock)?;
         let place = |what, name: &str| -> std::io::Result<Place> {
@@ -193,8 +193,9 @@ impl Places {
         ]))
     }
 
-    /// Checks that each file is still in its place: data written to a file that was removed or
-    /// replaced is lost with this process. A place that cannot be checked now counts as unchanged.
+    /// Checks that each file is still in its place. Data that is written to a file that was removed
+    /// or replaced is lost with this process. A place that cannot be checked now counts as
+    /// unchanged.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         for place in &self.0 {
             let happened = match look(&place.path) {
@@ -214,9 +215,9 @@ impl Places {
     }
 }
 
-/// What lies at a path, as [`identity`] tells it. Does not ask for the file's times: on Linux a time
-/// that was read makes the next write note a later one, and its fsync commit the file system's
-/// journal, which takes a third longer.
+/// Returns the [`identity`] of the file at a path. Does not request the file's times: on Linux,
+/// after a read of the time, the next write records a later one, so that its fsync commits the file
+/// system's journal and takes a third longer.
 #[cfg(target_os = "linux")]
 fn look(path: &Path) -> rustix::io::Result<(u64, u64)> {
     use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statx};
@@ -225,7 +226,7 @@ fn look(path: &Path) -> rustix::io::Result<(u64, u64)> {
             let device = makedev(found.stx_dev_major, found.stx_dev_minor);
             Ok((device, found.stx_ino))
         }
-        // A container that filters system calls.
+        // A container that filters system calls does not have this one.
         Err(rustix::io::Errno::NOSYS) => rustix::fs::stat(path).map(|found| identity(&found)),
         Err(error) => Err(error),
     }
@@ -236,7 +237,7 @@ fn look(path: &Path) -> rustix::io::Result<(u64, u64)> {
     rustix::fs::stat(path).map(|found| identity(&found))
 }
 
-/// The device and the number of a file.
+/// Returns the device and the inode number of a file.
 #[expect(
     clippy::useless_conversion,
     clippy::unnecessary_cast,
@@ -246,7 +247,7 @@ fn identity(stat: &rustix::fs::Stat) -> (u64, u64) {
     (stat.st_dev as u64, u64::from(stat.st_ino))
 }
 
-/// Whether some process owns the directory now.
+/// Whether a process owns the directory now.
 pub(super) fn is_owned(directory: &Path) -> bool {
     let is_locked = |file: File| {
         flock(&file, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK)

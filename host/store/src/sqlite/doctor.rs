@@ -1,5 +1,5 @@
-//! Looks at everything that is kept, with the decoders that the host reads it with, and at the
-//! file with SQLite's own check. Reads only, beside a host that runs as well.
+//! Examines all stored data with the decoders that the host uses, and the file with SQLite's own
+//! check. Reads only, also while a host runs.
 
 use super::consistency::{changed, contradictions, missing_events};
 use super::listing::{Listing, digest};
@@ -12,19 +12,19 @@ use lastword_types::run::{Cause, Receipt, RunState};
 use rusqlite::{Connection, Row};
 use std::path::Path;
 
-/// Lines of SQLite's own check at the most.
+/// The largest number of lines of SQLite's own check.
 const LINES_MAX: u32 = 1000;
 
-/// What was looked at, and what of it cannot be read.
+/// The result of an examination: what was read, and what cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Examination {
-    /// Rows that can be read, by table.
+    /// The number of readable rows, by table.
     pub rows: Vec<(&'static str, u64)>,
-    /// Sessions that can be read, the newest first.
+    /// The readable sessions, the newest first.
     pub sessions: Vec<SessionId>,
-    /// What cannot be read, or says something else than it said when it was written.
+    /// Rows that cannot be read, or that were changed after they were written.
     pub damaged: Vec<Damage>,
-    /// What SQLite's own check says of the file; empty if nothing is wrong with it.
+    /// The findings of SQLite's own check of the file; empty if there are none.
     pub file: Vec<String>,
 }
 
@@ -36,10 +36,10 @@ impl Examination {
     }
 }
 
-/// Looks at all that a data directory keeps. Takes as long as reading the file several times.
+/// Examines all data in a data directory. Takes as long as reading the file several times.
 ///
 /// # Errors
-/// As [`Archive::open`].
+/// As for [`Archive::open`].
 pub fn examine(directory: &Path) -> Result<Examination, OpenError> {
     let archive = Archive::open(directory)?;
     let conn = archive.conn();
@@ -77,7 +77,7 @@ pub(super) fn unread(place: Damage, error: StoreError) -> Damage {
     }
 }
 
-/// A table and how its rows are read.
+/// A table, and how its rows are read.
 struct Table {
     listing: Listing<'static>,
     read: fn(&Row<'_>) -> Result<(), StoreError>,
@@ -295,7 +295,7 @@ fn number(row: &Row<'_>, column: usize) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A number, or none.
+/// Checks that a column is an integer or null.
 fn numbers(row: &Row<'_>, column: usize) -> Result<(), StoreError> {
     row.get::<_, Option<i64>>(column)?;
     Ok(())
@@ -329,7 +329,7 @@ fn look(conn: &Connection, table: &Table) -> (u64, Vec<Damage>) {
     ((all - unread.len()) as u64, unread)
 }
 
-/// What SQLite says of its own pages and indexes.
+/// Returns SQLite's findings about its own pages and indexes.
 fn check(conn: &Connection) -> Vec<String> {
     let lines = || -> Result<Vec<String>, rusqlite::Error> {
         let mut query = conn.prepare(&format!("PRAGMA integrity_check({LINES_MAX})"))?;

@@ -40,7 +40,7 @@ fn write_one(
 ) -> Result<(), StoreError> {
     match entry {
         Entry::Event(body) => log.push(Some(run.run), body),
-        // Told by `question::tell`, which has more than one log.
+        // `question::tell` writes it, since it concerns several logs.
         Entry::Elsewhere(..) => Ok(()),
         Entry::Grant(granted) => grant::keep(conn, run, granted),
         Entry::Message(message) => {
@@ -72,7 +72,7 @@ pub(super) fn set_title(
     Ok(changed > 0)
 }
 
-/// Keeps bytes under their digest, and notes that a session may read them.
+/// Stores bytes under their digest, and allows a session to read them.
 pub(super) fn keep_blob(
     conn: &Connection,
     session: SessionNo,
@@ -86,7 +86,7 @@ pub(super) fn keep_blob(
     Ok(())
 }
 
-/// The place after the last message of a session.
+/// Returns the place after the last message of a session.
 pub(super) fn next_ordinal(conn: &Connection, session: i64) -> Result<i64, StoreError> {
     let last: Option<i64> = conn
         .prepare_cached(

@@ -5,7 +5,7 @@ use rusqlite::ErrorCode;
 use std::path::Path;
 
 impl OpenError {
-    /// What SQLite said when a database was opened.
+    /// Creates the error of a database that could not be opened.
     pub(super) fn of(path: &Path, error: &rusqlite::Error) -> Self {
         let (path, message) = (path.to_owned(), error.to_string());
         match error.sqlite_error_code() {
@@ -18,8 +18,8 @@ impl OpenError {
 }
 
 impl From<rusqlite::Error> for StoreError {
-    /// Sorted as SQLite documents its result codes: what may pass, what is final for this
-    /// process, and what lies in the content.
+    /// Classifies errors as SQLite documents its result codes: temporary ones, those that are final
+    /// for this process, and those that the content causes.
     fn from(error: rusqlite::Error) -> Self {
         use rusqlite::ffi;
         let text = error.to_string();
@@ -49,7 +49,8 @@ impl From<rusqlite::Error> for StoreError {
 }
 
 impl From<rusqlite::Error> for CommitError {
-    /// A commit that SQLite fails is rolled back, or closes the store: nothing is left open.
+    /// A commit that SQLite fails is either rolled back or closes the store, so that its outcome is
+    /// known.
     fn from(error: rusqlite::Error) -> Self {
         Self::Refused(error.into())
     }

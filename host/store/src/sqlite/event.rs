@@ -1,5 +1,5 @@
-//! Reads the log, a bounded page at a time: of one session by number, of a workspace or of
-//! all by position.
+//! Reads the log, a bounded page at a time: that of one session by number, that of a workspace or
+//! of all by position.
 
 use super::listing::lenient;
 use super::numbers;
@@ -16,12 +16,12 @@ use std::collections::HashMap;
 
 const COLUMNS: &str =
     "event.seq, event.pos, session.id, run.id, event.at_ms, event.body FROM event";
-/// The same without its table, and whether the run is there that is named.
+/// The same columns for the doctor, without the table, and whether the event's run exists.
 pub(super) const CHECKED: &str =
     "event.seq, event.pos, session.id, run.id, event.at_ms, event.body,
     event.run IS NULL OR run.no IS NOT NULL";
 
-/// A column that is a text.
+/// Returns a column that is a text.
 pub(super) fn text<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r str, StoreError> {
     let text = row.get_ref(column)?.as_str();
     text.map_err(|error| StoreError::Content(format!("column {column}: {error}")))
@@ -39,14 +39,14 @@ pub(super) fn read(row: &Row<'_>) -> Result<Event, StoreError> {
     })
 }
 
-/// The events of a session after `after`, in order, at most `PAGE_EVENTS`. What cannot be read has
-/// an event in its place.
+/// Returns the events of a session after `after`, in order, at most `PAGE_EVENTS`. An event that
+/// cannot be read is replaced by a `log.damaged` event.
 pub(super) fn page(
     conn: &Connection,
     session: SessionId,
     after: Seq,
 ) -> Result<Vec<Event>, StoreError> {
-    // The number, the beginning and the events as of one moment.
+    // The number, the beginning and the events are read as of one moment.
     let snapshot = conn.unchecked_transaction()?;
     let (no, after) = begin(&snapshot, session, after)?;
     let sql = format!(
@@ -66,7 +66,7 @@ pub(super) fn page(
     Ok(without_gaps(events, session, after))
 }
 
-/// What an event is read with.
+/// The joins with which an event is read.
 pub(super) const PLACES: &str = "LEFT JOIN session ON session.no = event.session
     LEFT JOIN run ON run.no = event.run";
 
@@ -80,11 +80,11 @@ fn at_once(conn: &Connection, sql: &str, bound: &[&dyn ToSql]) -> Result<Vec<Eve
     Ok(events)
 }
 
-/// Where an event stands: its position, its number, its session.
+/// The position, the number and the session of an event.
 type Place = (i64, i64, i64);
 
-/// Reads events by their positions, with an event of its own in place of each that cannot be
-/// read. The positions come from the index, or from the table if that is what can be read.
+/// Reads events one by one, by their positions, and replaces each one that cannot be read. The
+/// positions come from the index, or from the table if only that can be read.
 fn one_by_one(
     conn: &Connection,
     which: &str,
@@ -104,7 +104,7 @@ fn one_by_one(
     places.into_iter().map(|place| sound(conn, place)).collect()
 }
 
-/// Reads one event, or returns the event that stands for it if it cannot be read.
+/// Reads one event, or returns the event that replaces it if it cannot be read.
 fn sound(conn: &Connection, (pos, seq, session): Place) -> Result<Event, StoreError> {
     let sql = format!("SELECT {COLUMNS} {PLACES} WHERE event.pos = ?1");
     let one = at_once(conn, &sql, &[&pos]).and_then(|events| {
@@ -133,7 +133,7 @@ fn sound(conn: &Connection, (pos, seq, session): Place) -> Result<Event, StoreEr
     })
 }
 
-/// The damage that an event stands for.
+/// Returns the damage that an event reports, if it is `log.damaged`.
 pub(super) fn damage(event: &Event) -> Option<Damage> {
     let EventBody::LogDamaged { why, .. } = &event.body else {
         return None;
@@ -150,7 +150,7 @@ pub(super) fn damage(event: &Event) -> Option<Damage> {
     Some(damage.why(why))
 }
 
-/// The same events with one more in each place where numbers are missing.
+/// Adds an event in each place where numbers are missing.
 fn without_gaps(events: Vec<Event>, session: SessionId, after: Seq) -> Vec<Event> {
     let mut last = after.0;
     let mut whole = Vec::with_capacity(events.len());
@@ -175,8 +175,9 @@ fn without_gaps(events: Vec<Event>, session: SessionId, after: Seq) -> Vec<Event
     whole
 }
 
-/// A session's number, and where a stream of it goes on that stands after a number. A deleted
-/// session has only the event that says so, and is unknown to a reader that has seen it.
+/// Returns a session's number, and the event number after which a stream that has read up to
+/// `after` continues. A deleted session has only the event of its deletion, and is unknown to a
+/// reader that has seen it.
 fn begin(conn: &Connection, session: SessionId, after: Seq) -> Result<(i64, Seq), StoreError> {
     let (no, deleted): (i64, Option<i64>) = conn
         .prepare_cached(
@@ -193,8 +194,8 @@ fn begin(conn: &Connection, session: SessionId, after: Seq) -> Result<(i64, Seq)
     }
 }
 
-/// The number just before a run's first event: where a stream of that run begins. One that was
-/// deleted has no more than its session's last event.
+/// Returns the number just before a run's first event, where a stream of that run begins. For a run
+/// that was deleted, the stream has only its session's last event.
 pub(super) fn before_run(conn: &Connection, run: RunId) -> Result<Seq, StoreError> {
     let found: Option<(Option<i64>, i64, bool)> = conn
         .prepare_cached(
@@ -217,13 +218,13 @@ pub(super) fn before_run(conn: &Connection, run: RunId) -> Result<Seq, StoreErro
     Ok(Seq(first.saturating_sub(1) as u64))
 }
 
-/// A session whose events can be read, even if it was deleted.
+/// Returns a session whose events can be read, even if it was deleted.
 pub(super) fn followed_session(conn: &Connection, id: SessionId) -> Result<Followed, StoreError> {
     let found = followed(conn, "session.id = ?1", id.as_bytes())?;
     found.ok_or_else(|| Refusal::UnknownSession(id).into())
 }
 
-/// The same, by one of its runs.
+/// As [`followed_session`], by one of its runs.
 pub(super) fn followed_run(conn: &Connection, id: RunId) -> Result<Followed, StoreError> {
     let which = "session.no = coalesce((SELECT session FROM run WHERE id = ?1),
                                        (SELECT session FROM gone_run WHERE id = ?1))";
@@ -252,7 +253,7 @@ fn followed(conn: &Connection, which: &str, id: &[u8; 16]) -> Result<Option<Foll
     Ok(found.optional()?)
 }
 
-/// The number of a session, unless its rows are going.
+/// Returns the number of a session, unless its rows are being deleted.
 pub(super) fn session_no(conn: &Connection, session: SessionId) -> Result<i64, StoreError> {
     conn.prepare_cached("SELECT no FROM session WHERE id = ?1 AND going < 2")?
         .query_row([session.as_bytes()], |row| row.get(0))
@@ -260,8 +261,9 @@ pub(super) fn session_no(conn: &Connection, session: SessionId) -> Result<i64, S
         .ok_or_else(|| Refusal::UnknownSession(session).into())
 }
 
-/// Looks for the events of a workspace, or of all, after a position. The cursor moves also
-/// where nothing was found: a read is bounded by what it looks at, not by what it finds.
+/// Returns the events of a workspace, or of all, after a position. The cursor advances even if
+/// nothing was found, since a read is bounded by the events that it looks at and not by those that
+/// it finds.
 pub(super) fn scan(
     conn: &Connection,
     workspace: Option<WorkspaceId>,
@@ -293,7 +295,7 @@ pub(super) fn scan(
             ..Positions::default()
         });
     };
-    // CROSS, so that the log is read in its order and not session by session.
+    // CROSS makes SQLite read the log in its order, and not session by session.
     let sql = format!(
         "SELECT {COLUMNS} CROSS JOIN session ON session.no = event.session
          LEFT JOIN run ON run.no = event.run
@@ -321,9 +323,9 @@ pub(super) fn scan(
     })
 }
 
-/// Reads the new events of the sessions that grew, after a position and up to the one for which
-/// the changes are complete: beyond it, other sessions may have grown that are not named yet.
-/// Puts back what does not fit into a page.
+/// Returns the new events of the sessions that grew, after a position and up to the one for which
+/// the changes are complete: after that one, other sessions may have grown that the changes do not
+/// name yet. Puts changes back that do not fit a page.
 pub(super) fn changes(
     conn: &Connection,
     workspace: Option<WorkspaceId>,
@@ -332,11 +334,11 @@ pub(super) fn changes(
 ) -> Result<Positions, StoreError> {
     let snapshot = conn.unchecked_transaction()?;
     let (after, through) = (after.0 as i64, changes.through as i64);
-    // One more than fits: a session that has more is seen to have it, and nothing that was
-    // written after what it has left over comes before it.
+    // One more than fits, which shows that a session has more events. Then no event is returned
+    // that was written after one that is left over.
     let limit = PAGE_EVENTS as i64 + 1;
-    // The positions first: the index of the numbers has them, and the bodies stay where
-    // they are.
+    // The positions are read first: they are in the index of the numbers, so that no body is read
+    // here.
     let mut found: Vec<(i64, i64, SessionId)> = Vec::new();
     {
         let mut query = snapshot.prepare_cached(
@@ -378,7 +380,7 @@ pub(super) fn changes(
         _ => through.max(after),
     };
     if let (true, Some(workspace)) = (events.is_empty(), workspace) {
-        // Told of nothing: it may be gone.
+        // The changes name no session: the workspace may be deleted.
         numbers::workspace(&snapshot, workspace)?;
     }
     Ok(Positions {

@@ -15,7 +15,7 @@ use lastword_types::run::{Cause, OutputStats, Receipt, RunEvent, RunOutcome, Run
 use rusqlite::{OptionalExtension, params};
 use std::time::Duration;
 
-/// Writes a run's end, as much of it as the database takes.
+/// Writes a run's end, or as much of it as the database accepts.
 pub(super) fn finish(tx: &mut Tx<'_>, finish: &command::Finish) -> Result<Finished, StoreError> {
     let run = tx.run(finish.run)?;
     let ending = &finish.ending;
@@ -193,7 +193,7 @@ pub(super) fn withdraw(
     Ok(receipt)
 }
 
-/// Writes the receipt row, which the database takes once for each run.
+/// Writes the receipt row, of which the database accepts one for each run.
 fn keep_receipt(tx: &Tx<'_>, run: RunNo, receipt: &Receipt) -> Result<(), StoreError> {
     let inserted = tx
         .conn
@@ -243,7 +243,7 @@ fn unreadable(run: RunId, error: StoreError) -> StoreError {
     Damage::of("run_terminal").run(run).name(error)
 }
 
-/// The stored receipt of a run that has ended.
+/// Returns the stored receipt of a run that has ended.
 pub(super) fn stored(
     conn: &rusqlite::Connection,
     run: RunId,

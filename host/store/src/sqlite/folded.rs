@@ -1,5 +1,5 @@
-//! Runs whose events were folded away, read from their rows, messages and receipts; and logs
-//! read from where they begin by now.
+//! Reads runs whose events were folded away, from their rows, messages and receipts, and logs from
+//! their present beginning.
 
 use super::message;
 use crate::damage::Damage;
@@ -12,8 +12,8 @@ use lastword_types::id::{RunId, SessionId};
 use lastword_types::run::Origin;
 use rusqlite::{Connection, OptionalExtension};
 
-/// All events of a run that has ended, made of its row, its messages and its receipt. Their numbers and positions
-/// are 0: those that they had are gone.
+/// Returns all events of a run that has ended, rebuilt from its row, its messages and its receipt.
+/// Their numbers and positions are 0, since the original ones are deleted.
 pub(super) fn retold(
     conn: &Connection,
     id: RunId,
@@ -32,7 +32,8 @@ pub(super) fn retold(
     Ok((told.collect(), damaged))
 }
 
-/// A run's row: its number, its session, where that one's log begins, and what the run was.
+/// A run's row: its number, its session, the number after which that session's log begins, and the
+/// rest of the row.
 type Row = (
     i64,
     [u8; 16],
@@ -70,9 +71,9 @@ fn remains(conn: &Connection, id: RunId) -> Result<(SessionId, Remains, Vec<Dama
     let (no, session, from, prompt, digest, accepted, started, ended, receipt) =
         row.ok_or(Refusal::UnknownRun(id))?;
     let through = from as u64;
-    // Without an end nothing of it was folded.
+    // Without an end nothing of the run was folded.
     let receipt = receipt.ok_or(Refusal::Expired { through })?;
-    // Without what was asked, the rest can still be told.
+    // If the prompt cannot be read, the other events can still be rebuilt.
     let origin = serde_json::from_str(&prompt).map(|prompt: PromptRecord| prompt.origin);
     let (messages, damaged) = messages(conn, no)?;
     let remains = Remains {
@@ -88,7 +89,7 @@ fn remains(conn: &Connection, id: RunId) -> Result<(SessionId, Remains, Vec<Dama
 }
 
 fn messages(conn: &Connection, run: i64) -> Result<message::ReadMessages, StoreError> {
-    // Either half has an index of its own.
+    // Each half has an index of its own.
     let which = "message.no IN (
           SELECT no FROM message WHERE run = ?1 AND ordinal IS NOT NULL
             AND session = (SELECT session FROM run WHERE no = ?1)
@@ -98,11 +99,11 @@ fn messages(conn: &Connection, run: i64) -> Result<message::ReadMessages, StoreE
 }
 
 impl Archive {
-    /// The events of a session after `after` that are kept, at most [`crate::PAGE_EVENTS`]: those
-    /// from where the log begins, if that is later.
+    /// Returns the stored events of a session after `after`, at most [`crate::PAGE_EVENTS`]. If the
+    /// log begins later, returns those from its beginning.
     ///
     /// # Errors
-    /// As [`Archive::session`].
+    /// As for [`Archive::session`].
     pub fn kept_events(&self, session: SessionId, after: Seq) -> Result<Vec<Event>, StoreError> {
         let mut after = after;
         loop {

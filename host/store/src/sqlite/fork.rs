@@ -16,7 +16,7 @@ use lastword_types::session::{FinishReason, ForkPoint, Message, Role};
 use rusqlite::params;
 use std::time::Duration;
 
-/// Begins a session with the history of another, or finds the one that a key of that stands for.
+/// Begins a session with the history of another, or finds the one for which its key stands.
 pub(super) fn fork_once(tx: &mut Tx<'_>, fork: &ForkSession) -> Result<SessionId, StoreError> {
     session::locate(tx.conn, fork.from)?;
     let source = tx.session(fork.from)?;
@@ -36,8 +36,8 @@ pub(super) fn fork_once(tx: &mut Tx<'_>, fork: &ForkSession) -> Result<SessionId
     Ok(fork.id)
 }
 
-/// Begins a session with the messages of another, up to and including one of them. Returns the
-/// run that owns the copies.
+/// Begins a session with the messages of another, up to and including one of them. Returns the run
+/// that owns the copies.
 fn begin(tx: &mut Tx<'_>, source: SessionNo, fork: &ForkSession) -> Result<RunNo, StoreError> {
     let record = session::find(tx.conn, fork.from)?.record;
     let place = message::ordinal(tx.conn, source.session, fork.through)?;
@@ -68,7 +68,7 @@ fn begin(tx: &mut Tx<'_>, source: SessionNo, fork: &ForkSession) -> Result<RunNo
     Ok(run)
 }
 
-/// The run that owns the copies; its digest is that of the run that wrote the last of them.
+/// Creates the run that owns the copies. Its digest is that of the run that wrote the last of them.
 fn begin_run(
     tx: &mut Tx<'_>,
     id: RunId,
@@ -113,7 +113,7 @@ fn begin_run(
     Ok(run)
 }
 
-/// Copies the history through a place, a page at a time, and the summary that stands for
+/// Copies the history up to and including a place, a page at a time, and the summary that replaces
 /// some of it.
 fn copy_all(
     tx: &mut Tx<'_>,
@@ -125,7 +125,7 @@ fn copy_all(
     let mut after = 0;
     while after < place {
         let through = place.min(after.saturating_add(i64::from(PAGE_MESSAGES)));
-        // What cannot be read is copied as what stands in for it.
+        // For an unreadable message its replacement is copied.
         let (page, _) = message::places(tx.conn, source, after, through)?;
         for message in page {
             copy(tx, message, run, &mut said)?;

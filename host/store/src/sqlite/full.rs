@@ -1,5 +1,5 @@
-//! Tests with a disk that is full for a while, and with a store that fails for good: output is
-//! reported as on disk only once it is, in its order, and no caller waits for ever.
+//! Tests with a disk that is full for a while, and with a store that fails permanently: output is
+//! reported as on disk only once it is, in its order, and no caller waits forever.
 
 use super::acting::{self, Acts, accept};
 use crate::transcript::Transcript;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// A store with one run that speaks.
+/// A store with one run that writes output.
 struct Speaking {
     place: PathBuf,
     store: Store,
@@ -47,7 +47,7 @@ impl Speaking {
         acting::session(&self.store, self.workspace).await
     }
 
-    /// Lets the database grow by so many pages and no more.
+    /// Lets the database grow by this number of pages and no more.
     async fn grow_by(&self, pages: i64) {
         let bound = move |sqlite: &mut super::backend::Sqlite| {
             let count = sqlite
@@ -60,7 +60,7 @@ impl Speaking {
         set.expect("it is set");
     }
 
-    /// Waits until the writer has come to everything that was handed in before.
+    /// Waits until the writer has processed everything that was submitted before.
     async fn writer(&self) {
         self.acts.act(&self.store, |_| ()).await;
     }
@@ -143,7 +143,7 @@ async fn a_start_waits_for_a_disk_that_is_full() {
     let other = speaking.new_session().await.expect("a session");
     let queued = accept(&speaking.store, other, false).await;
     speaking.grow_by(0).await;
-    // Until what is free in the last pages is used up, too.
+    // Until the free space in the last pages is used up, too.
     while speaking.new_session().await.is_ok() {}
     let (answer, mut started) = oneshot::channel();
     let start = speaking
@@ -160,7 +160,7 @@ async fn a_start_waits_for_a_disk_that_is_full() {
 #[tokio::test]
 async fn a_store_that_was_refused_is_asked_by_a_write() {
     let speaking = Speaking::begin().await;
-    // As on a full disk, no write at all finds room.
+    // As on a full disk, no write succeeds.
     let ballast = |sqlite: &mut super::backend::Sqlite| {
         sqlite.conn.execute_batch(
             "CREATE TABLE ballast (content BLOB);
@@ -188,7 +188,7 @@ async fn a_store_that_was_refused_is_asked_by_a_write() {
 async fn what_its_end_is_to_bring_is_not_told_before() {
     let speaking = Speaking::begin().await;
     let (go, held) = std::sync::mpsc::channel::<()>();
-    // The writer is busy until it is told to go on.
+    // The writer is busy until the test lets it continue.
     let hold = move |_: &mut super::backend::Sqlite| {
         let _gone = held.recv();
     };

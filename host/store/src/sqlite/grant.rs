@@ -1,5 +1,5 @@
-//! What answers granted for longer than once: kept with the answer, listed, revoked. Rules are
-//! plain text here; the host interprets them.
+//! Grants of answers for longer than once: stored with the answer, listed, revoked. Rules are plain
+//! text here, which the host interprets.
 
 use super::listing::Listing;
 use super::numbers::{self, RunNo};
@@ -13,12 +13,12 @@ use lastword_types::session::Granted;
 use rusqlite::{Connection, Row, ToSql, params};
 
 pub(super) const COLUMNS: &str = "granted.id, session.id, granted.agent, rule, granted_ms";
-/// The same, and what is read of a grant elsewhere.
+/// These columns for the doctor, with the further columns of a grant that other queries read.
 pub(super) const CHECKED: &str = "granted.id, session.id, granted.agent, rule, granted_ms,
     granted.workspace, granted.session IS NULL OR session.no IS NOT NULL";
 pub(super) const PLACES: &str = "LEFT JOIN session ON session.no = granted.session";
 
-/// Keeps a grant, with the answer that made it.
+/// Stores a grant, with the answer that made it.
 pub(super) fn keep(conn: &Connection, run: RunNo, granted: &Granted) -> Result<(), StoreError> {
     conn.prepare_cached(
         "INSERT OR IGNORE INTO granted (id, workspace, session, agent, rule, granted_ms)
@@ -63,7 +63,7 @@ fn all(
     listing.read(conn, bound, granted)
 }
 
-/// The rules that answers granted to an agent for a session: there, and in its workspace.
+/// Returns the rules that answers granted to an agent for a session or for its workspace.
 pub(super) fn rules(
     conn: &Connection,
     session: SessionId,
@@ -82,7 +82,7 @@ pub(super) fn rules(
     listing.read(conn, bound, |row| Ok(row.get(0)?))
 }
 
-/// Every grant of a workspace, the oldest first.
+/// Returns every grant of a workspace, the oldest first.
 pub(super) fn of_workspace(
     conn: &Connection,
     workspace: WorkspaceId,
@@ -91,7 +91,7 @@ pub(super) fn of_workspace(
     all(conn, "granted.workspace = ?1", &[&no])
 }
 
-/// A grant and the workspace in which it stands.
+/// Returns a grant, and the workspace in which it applies.
 pub(super) fn find(
     conn: &Connection,
     id: GrantId,
@@ -110,7 +110,7 @@ pub(super) fn find(
     Ok(Some((WorkspaceId::from_bytes(workspace), granted)))
 }
 
-/// Takes a grant back. Returns whether there was one.
+/// Revokes a grant. Returns whether it existed.
 pub(super) fn revoke(tx: &Tx<'_>, id: GrantId) -> Result<bool, StoreError> {
     let deleted = tx
         .conn

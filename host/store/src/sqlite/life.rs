@@ -13,7 +13,7 @@ use lastword_types::id::{SessionId, WorkspaceId};
 use lastword_types::session::Todo;
 use rusqlite::{Connection, params};
 
-/// Sets the title, if it is another one.
+/// Sets the title. Does nothing if it is unchanged.
 pub(super) fn rename(
     tx: &mut Tx<'_>,
     id: SessionId,
@@ -29,7 +29,7 @@ pub(super) fn rename(
     session::find(tx.conn, id)
 }
 
-/// Sets the plan, if it is another one.
+/// Sets the plan. Does nothing if it is unchanged.
 pub(super) fn plan(
     tx: &mut Tx<'_>,
     id: SessionId,
@@ -48,7 +48,7 @@ pub(super) fn plan(
     session::find(tx.conn, id)
 }
 
-/// Marks a session: it takes no more prompts and is in no list.
+/// Marks a session as being deleted: it accepts no more prompts and is in no list.
 pub(super) fn begin_delete(tx: &Tx<'_>, no: SessionNo) -> Result<(), StoreError> {
     let marked = tx
         .conn
@@ -60,9 +60,9 @@ pub(super) fn begin_delete(tx: &Tx<'_>, no: SessionNo) -> Result<(), StoreError>
     }
 }
 
-/// Deletes some rows of a marked session; returns whether all are gone. Prompts that are held
-/// go with it; a run that is queued or has begun must have its end first. What stays is its bare
-/// row with the event that it is deleted, for followers, also those that come back later.
+/// Deletes some rows of a marked session. Returns whether all are deleted. Held prompts are deleted
+/// with it; a run that is queued or has begun must end first. The session's bare row stays, with
+/// the event of its deletion, for followers, including those that come back later.
 pub(super) fn delete_some(tx: &mut Tx<'_>, no: SessionNo) -> Result<bool, StoreError> {
     let conn = tx.conn;
     let open: bool = conn
@@ -128,7 +128,7 @@ pub(super) fn delete_some(tx: &mut Tx<'_>, no: SessionNo) -> Result<bool, StoreE
     Ok(true)
 }
 
-/// Logs, once, that a session is deleted: its log begins with that event from then on.
+/// Logs once that a session is deleted. From then on its log begins with that event.
 fn tell_deleted(tx: &mut Tx<'_>, no: SessionNo) -> Result<(), StoreError> {
     let conn = tx.conn;
     let first = conn
@@ -146,7 +146,7 @@ fn tell_deleted(tx: &mut Tx<'_>, no: SessionNo) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Notes the highest numbers ever given, before rows go: none is given twice.
+/// Stores the highest numbers ever given before rows are deleted, since no number is given twice.
 pub(super) fn remember_last(tx: &Tx<'_>) -> Result<(), StoreError> {
     tx.conn
         .prepare_cached(
@@ -158,7 +158,7 @@ pub(super) fn remember_last(tx: &Tx<'_>) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The sessions whose deletion has begun and is not done.
+/// Returns the sessions whose deletion has begun and is not finished.
 pub(super) fn going(conn: &Connection) -> Result<Vec<SessionNo>, StoreError> {
     let sql = format!(
         "SELECT {SESSION} FROM session {WORKSPACES} WHERE going IN (1, 2) ORDER BY session.no"
@@ -168,7 +168,7 @@ pub(super) fn going(conn: &Connection) -> Result<Vec<SessionNo>, StoreError> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The sessions of a workspace, those included whose deletion is not done.
+/// Returns the sessions of a workspace, including those whose deletion is not finished.
 pub(super) fn sessions_of(
     conn: &Connection,
     workspace: WorkspaceId,
@@ -180,7 +180,7 @@ pub(super) fn sessions_of(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Deletes a workspace that has no sessions any more, with the rows that deleted ones keep.
+/// Deletes a workspace without sessions, and the rows that its deleted sessions left.
 pub(super) fn delete_workspace(tx: &mut Tx<'_>, id: WorkspaceId) -> Result<(), StoreError> {
     let no = numbers::workspace(tx.conn, id)?;
     let used: bool = tx
@@ -192,7 +192,7 @@ pub(super) fn delete_workspace(tx: &mut Tx<'_>, id: WorkspaceId) -> Result<(), S
     }
 
     remember_last(tx)?;
-    // Wakes the followers of the workspace, which find it deleted.
+    // Wakes the followers of the workspace, which then find that it is deleted.
     tx.wake(SessionNo {
         session: 0,
         workspace: no,
@@ -204,7 +204,7 @@ pub(super) fn delete_workspace(tx: &mut Tx<'_>, id: WorkspaceId) -> Result<(), S
     for of_deleted in [
         "DELETE FROM event WHERE session IN (SELECT no FROM session WHERE workspace = ?1)",
         "DELETE FROM gone_run WHERE session IN (SELECT no FROM session WHERE workspace = ?1)",
-        // A later session may get the number of one of these, and must not get its state.
+        // A later session may get the number of one of these, and must not get its values.
         "DELETE FROM state WHERE scope = 1
          AND owner IN (SELECT no FROM session WHERE workspace = ?1)",
         "DELETE FROM session WHERE workspace = ?1",

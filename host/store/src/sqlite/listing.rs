@@ -7,26 +7,26 @@ use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, Row, ToSql};
 use sha2::{Digest, Sha256};
 
-/// A list that goes on behind a row that cannot be read.
+/// A list that continues after a row that cannot be read.
 pub(super) struct Listing<'a> {
     /// The table whose rows are listed.
     pub(super) table: &'static str,
-    /// The column that tells them apart.
+    /// The column that identifies a row.
     pub(super) key: &'static str,
-    /// What is read of each.
+    /// The columns that are read of each row.
     pub(super) columns: &'a str,
-    /// What is joined to the table.
+    /// The tables that are joined.
     pub(super) joins: &'a str,
-    /// Which rows, and in which order.
+    /// The condition for rows, and their order.
     pub(super) which: &'a str,
 }
 
 impl Listing<'_> {
-    /// Reads the list at once; row by row where that fails, which a row or a page that cannot be
-    /// read does not end.
+    /// Reads the list with one query. If that fails, reads it row by row, and continues after rows
+    /// and pages that cannot be read.
     ///
     /// # Errors
-    /// When nothing of it can be read, or the store cannot read now.
+    /// If none of it can be read, or if the store cannot read now.
     pub(super) fn read<T>(
         &self,
         conn: &Connection,
@@ -78,7 +78,7 @@ impl Listing<'_> {
             joins,
             which,
         } = self;
-        // From an index if there is one, from the table if that is what can be read.
+        // The keys come from an index if there is one, or from the table if only that can be read.
         let listed = |indexed: &str| {
             let sql = format!("SELECT {table}.{key} FROM {table} {indexed} {joins} WHERE {which}");
             keys(conn, &sql, bound)
@@ -111,7 +111,7 @@ fn keys(conn: &Connection, sql: &str, bound: &[&dyn ToSql]) -> Result<Vec<Value>
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The damage that an error tells of; other errors stay errors.
+/// Returns the damage that an error reports; other errors stay errors.
 pub(super) fn damage_of(error: StoreError) -> Result<Damage, StoreError> {
     match super::reader::unreadable(error) {
         StoreError::Damaged(damage) => Ok(*damage),
@@ -119,7 +119,7 @@ pub(super) fn damage_of(error: StoreError) -> Result<Damage, StoreError> {
     }
 }
 
-/// Names a row that cannot be read, by its session and run as far as those can be.
+/// Describes a row that cannot be read, with its session and run if these can be read.
 pub(super) fn place(conn: &Connection, table: &str, key: &Value, error: StoreError) -> Damage {
     let why = match error {
         StoreError::Content(why) => why,
@@ -167,12 +167,12 @@ fn shown(key: &Value) -> String {
     }
 }
 
-/// A column that may not be what it should be: nothing then.
+/// Reads a column that may have any content; `None` if it does not fit.
 pub(super) fn lenient<T: rusqlite::types::FromSql>(row: &Row<'_>, column: usize) -> Option<T> {
     row.get::<_, Option<T>>(column).ok().flatten()
 }
 
-/// The lower-case hex SHA-256 of bytes, by which components and attachments are told apart.
+/// Returns the lower-case hex SHA-256 of bytes, which identifies components and attachments.
 pub(super) fn digest(bytes: &[u8]) -> String {
     let digest = Sha256::digest(bytes);
     digest.iter().map(|byte| format!("{byte:02x}")).collect()

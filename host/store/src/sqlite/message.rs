@@ -50,18 +50,18 @@ pub(super) fn read(row: &Row<'_>) -> Result<Message, StoreError> {
     })
 }
 
-/// The same, and what is read of a message elsewhere.
+/// These columns for the doctor, with the further columns of a message that other queries read.
 pub(super) const CHECKED: &str = "message.id, run.id, message.ordinal, message.role, message.parts,
     message.model, message.provider, message.finish, message.created_ms, message.finished_ms,
     message.extra, session.no, message.beside";
 pub(super) const RUNS_AND_SESSIONS: &str = "LEFT JOIN run ON run.no = message.run
     LEFT JOIN session ON session.no = message.session";
 
-/// Messages in their order, with what stands in for those that cannot be read, and what is wrong
-/// with those.
+/// Messages in their order, with replacements for those that cannot be read, and the damage of
+/// these.
 pub(super) type ReadMessages = (Vec<Message>, Vec<Damage>);
 
-/// The messages of a session that a condition chooses.
+/// Returns the messages of a session that a condition selects.
 pub(super) fn listed(
     conn: &Connection,
     which: &str,
@@ -87,10 +87,10 @@ pub(super) fn listed(
     Ok((messages, damaged))
 }
 
-/// The kind of the part that stands in for what a message said.
+/// The kind of the part that replaces the content of an unreadable message.
 pub(super) const DAMAGED: &str = "damaged";
 
-/// What stands in for a message that cannot be read, if it can be told which one it is.
+/// Returns a replacement for a message that cannot be read, if its identity can be determined.
 fn instead(conn: &Connection, damage: &Damage) -> Option<Message> {
     let sql = format!("SELECT {COLUMNS} FROM message {RUNS} WHERE message.no = ?1");
     let no: i64 = damage.row.as_ref()?.parse().ok()?;
@@ -115,8 +115,7 @@ fn instead(conn: &Connection, damage: &Damage) -> Option<Message> {
     Some(message)
 }
 
-/// The last messages of a session that stand before `before` and after a given place, in
-/// time order.
+/// Returns the last messages of a session before `before` and after a given place, in time order.
 pub(super) fn history(
     conn: &Connection,
     session: i64,
@@ -137,8 +136,8 @@ pub(super) fn history(
     Ok((messages, damaged))
 }
 
-/// The last messages of a session before one, as people read them: the history, and at the place
-/// where they were taken back the prompts that never were in it.
+/// Returns the last messages of a session before a given one, for people: the history, and the
+/// prompts that were never in it, at the place where they were taken back.
 pub(super) fn page(
     conn: &Connection,
     session: i64,
@@ -174,7 +173,7 @@ pub(super) fn page(
     listed(conn, which, params![session, place, beside, no, limit])
 }
 
-/// Has the messages of a run that was taken back shown behind the last that has a place.
+/// Lets the messages of a run that was taken back be shown after the last message that has a place.
 pub(super) fn show_beside(conn: &Connection, run: RunNo) -> Result<(), StoreError> {
     let session = run.session.session;
     let last = super::entry::next_ordinal(conn, session)? - 1;
@@ -183,7 +182,7 @@ pub(super) fn show_beside(conn: &Connection, run: RunNo) -> Result<(), StoreErro
     Ok(())
 }
 
-/// The messages after one place and through another, in order.
+/// Returns the messages after one place up to and including another, in order.
 pub(super) fn places(
     conn: &Connection,
     session: i64,
@@ -195,7 +194,7 @@ pub(super) fn places(
     listed(conn, which, params![session, after, through])
 }
 
-/// The place of a message in the history.
+/// Returns the place of a message in the history.
 pub(super) fn ordinal(conn: &Connection, session: i64, id: MessageId) -> Result<i64, StoreError> {
     conn.prepare_cached(
         "SELECT ordinal FROM message WHERE id = ?1 AND session = ?2 AND ordinal IS NOT NULL",
@@ -205,8 +204,8 @@ pub(super) fn ordinal(conn: &Connection, session: i64, id: MessageId) -> Result<
     .ok_or_else(|| Refusal::UnknownMessage(id).into())
 }
 
-/// The summary of a session, if it has one, and the place through which it stands for the
-/// history.
+/// Returns the summary of a session, if it has one, and the place of the last message that it
+/// replaces.
 pub(super) fn summary(
     conn: &Connection,
     session: i64,
@@ -226,7 +225,7 @@ pub(super) fn summary(
     found().map_err(|error| place().name(error))
 }
 
-/// Puts the text of the session's summary beside the message through which it stands.
+/// Adds the text of the session's summary to the last message that it replaces.
 pub(super) fn mark_summary(
     conn: &Connection,
     session: i64,
@@ -238,8 +237,8 @@ pub(super) fn mark_summary(
     conversation::mark_summary(&summary, through, messages)
 }
 
-/// Keeps a summary that stands for everything through one message, if it is another than the
-/// present one. The originals stay.
+/// Stores a summary that replaces everything up to and including one message, unless it equals the
+/// present one. The original messages stay.
 pub(super) fn summarise(tx: &mut Tx<'_>, summarise: &Summarise) -> Result<(), StoreError> {
     let run = tx.run(summarise.run)?;
     let session = run.session.session;
@@ -269,13 +268,13 @@ pub(super) fn summarise(tx: &mut Tx<'_>, summarise: &Summarise) -> Result<(), St
     log.push(Some(run.run), &body)
 }
 
-/// The bytes of a data part of this session.
+/// Returns the bytes of a data part of this session.
 pub(super) fn blob(
     conn: &Connection,
     session: i64,
     id: &BlobId,
 ) -> Result<Option<Vec<u8>>, StoreError> {
-    // A blob is shared by digest; only a session that was given the bytes may read them.
+    // Sessions share a blob by its digest; only a session that was given the bytes may read them.
     let found = || {
         conn.prepare_cached(
             "SELECT bytes FROM blob_use JOIN blob ON blob.id = blob_use.blob
@@ -311,8 +310,8 @@ fn run_row(row: &Row<'_>) -> Result<RunRow, StoreError> {
     })
 }
 
-/// The runs of a session with all their messages, in the order of acceptance, and what of them
-/// cannot be read. A run stays if its id can be read, for the sake of its messages.
+/// Returns the runs of a session with all their messages, in the order of acceptance, and the
+/// damage among them. A run is returned if its id can be read, for its messages.
 pub(super) fn runs(
     conn: &Connection,
     session: SessionId,

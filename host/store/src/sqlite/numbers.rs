@@ -1,5 +1,5 @@
-//! The numbers that rows have in this database, by the ids that everything outside it uses. What
-//! the writer meets stays in memory, so that a command costs no statement for it.
+//! Maps ids, which everything outside uses, to the numbers of rows in this database. Numbers that
+//! the writer has looked up stay in memory, so that a command needs no statement for them.
 
 use super::listing::lenient;
 use crate::damage::Damage;
@@ -8,7 +8,8 @@ use lastword_types::id::{RunId, SessionId, WorkspaceId};
 use rusqlite::{Connection, OptionalExtension, Row};
 use std::collections::HashMap;
 
-/// Sessions, and runs without an end, whose numbers are remembered. Beyond that all are forgotten.
+/// The largest number of sessions, and of runs without an end, whose numbers are remembered. Beyond
+/// that all are forgotten.
 const REMEMBERED_MAX: usize = 10_000;
 
 /// A session and its workspace.
@@ -21,8 +22,8 @@ pub(super) struct SessionNo {
 }
 
 impl SessionNo {
-    /// From four columns, the first of which is given: its number, its workspace's, and their ids.
-    /// What cannot be read of those is zero.
+    /// Reads four columns from `column` on: the session's number, its workspace's number, and their
+    /// ids. A value that cannot be read is zero.
     pub(super) fn read(row: &Row<'_>, column: usize) -> Self {
         Self {
             session: lenient(row, column).unwrap_or_default(),
@@ -41,11 +42,11 @@ pub(super) struct RunNo {
     pub(super) session: SessionNo,
 }
 
-/// What [`SessionNo::read`] reads, of a session and its workspace.
+/// The columns that [`SessionNo::read`] reads, of a session and its workspace.
 pub(super) const SESSION: &str = "session.no, session.workspace, session.id, workspace.id";
 pub(super) const WORKSPACES: &str = "LEFT JOIN workspace ON workspace.no = session.workspace";
 
-/// What the writer remembers.
+/// The numbers that the writer remembers.
 #[derive(Default)]
 pub(super) struct Numbers {
     sessions: HashMap<SessionId, SessionNo>,
@@ -53,7 +54,7 @@ pub(super) struct Numbers {
 }
 
 impl Numbers {
-    /// Forgets everything: after a rollback, whose numbers may be given again.
+    /// Forgets everything, after a rollback: the same numbers may be given to other rows.
     pub(super) fn clear(&mut self) {
         self.sessions.clear();
         self.runs.clear();
@@ -73,12 +74,13 @@ impl Numbers {
         self.runs.insert(no.id, no);
     }
 
-    /// Forgets a run that has its end: little is written for it from then on.
+    /// Forgets a run that has ended, since little is written for it from then on.
     pub(super) fn forget_run(&mut self, run: RunId) {
         self.runs.remove(&run);
     }
 
-    /// Forgets the runs of a session whose rows are deleted: their numbers are given again.
+    /// Forgets the runs of a session whose rows are deleted: their numbers can be given to other
+    /// rows.
     pub(super) fn forget_runs_of(&mut self, session: i64) {
         self.runs.retain(|_, no| no.session.session != session);
     }
@@ -89,7 +91,7 @@ impl Numbers {
         self.runs.retain(|_, no| no.session.workspace != workspace);
     }
 
-    /// A session, however much of it is left.
+    /// Returns a session, even if its deletion has begun or is done.
     pub(super) fn session(
         &mut self,
         conn: &Connection,
@@ -109,7 +111,7 @@ impl Numbers {
         Ok(no)
     }
 
-    /// A run, however it stands.
+    /// Returns a run, whatever its state.
     pub(super) fn run(&mut self, conn: &Connection, id: RunId) -> Result<RunNo, StoreError> {
         if let Some(known) = self.runs.get(&id) {
             return Ok(*known);
@@ -135,7 +137,7 @@ impl Numbers {
     }
 }
 
-/// The number of a session, however much of it is left.
+/// Returns the number of a session, even if its deletion has begun or is done.
 pub(super) fn session(conn: &Connection, id: SessionId) -> Result<i64, StoreError> {
     conn.prepare_cached("SELECT no FROM session WHERE id = ?1")?
         .query_row([id.as_bytes()], |row| row.get(0))
@@ -144,7 +146,7 @@ pub(super) fn session(conn: &Connection, id: SessionId) -> Result<i64, StoreErro
         .ok_or_else(|| Refusal::UnknownSession(id).into())
 }
 
-/// The number of a workspace.
+/// Returns the number of a workspace.
 pub(super) fn workspace(conn: &Connection, id: WorkspaceId) -> Result<i64, StoreError> {
     conn.prepare_cached("SELECT no FROM workspace WHERE id = ?1")?
         .query_row([id.as_bytes()], |row| row.get(0))
@@ -153,7 +155,7 @@ pub(super) fn workspace(conn: &Connection, id: WorkspaceId) -> Result<i64, Store
         .ok_or_else(|| Refusal::UnknownWorkspace(id).into())
 }
 
-/// The number of a workspace, or of none where all are meant.
+/// Returns the number of a workspace, or `None` for all workspaces.
 pub(super) fn workspace_or_all(
     conn: &Connection,
     id: Option<WorkspaceId>,

@@ -21,23 +21,23 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The database format that this host writes.
+/// The format of databases that this host writes.
 pub(super) const FORMAT: i64 = 4;
-/// The SQL that brings a database from one format to the next.
+/// The SQL that migrates a database from each format to the next.
 const MIGRATIONS: [&str; FORMAT as usize] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
     include_str!("migrations/0004.sql"),
 ];
-/// The first SQLite whose write-ahead log is not corrupted by a reset.
+/// The first version of SQLite in which a reset does not corrupt the write-ahead log.
 const SQLITE_MIN: (i32, &str) = (3_051_003, "3.51.3");
 /// How long one statement waits for another process's lock before the write is retried.
 const BUSY: Duration = Duration::from_secs(1);
 
 impl Store {
-    /// Takes the data directory, brings the database up to date, and recovers what an
-    /// earlier owner left. Blocks; the ownership lasts until the store is closed.
+    /// Takes ownership of the data directory, migrates the database, and recovers the runs that an
+    /// earlier owner left open. Blocks; the ownership lasts until the store is closed.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -165,7 +165,7 @@ fn open_database(directory: &Path) -> Result<(Connection, Compared), OpenError> 
     Ok((conn, compared))
 }
 
-/// The format of a database: its `user_version`, 0 for an empty one.
+/// Returns the format of a database: its `user_version`, 0 for an empty one.
 pub(super) fn format_of(conn: &Connection) -> Result<i64, rusqlite::Error> {
     conn.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
@@ -200,7 +200,7 @@ fn migrate(conn: &Connection, found: i64) -> Result<(), rusqlite::Error> {
     })
 }
 
-/// No host gives a number beyond this: a larger one is damage.
+/// The largest number that a host gives: a larger one is damage.
 const NUMBER_MAX: i64 = 1 << 60;
 
 /// Takes ownership of the database and returns the epoch of this owner, which rises once for each
@@ -225,7 +225,7 @@ fn take_over(
     let why = match conn.query_row(&sound, [compared.epoch, compared.pos], |row| row.get(0)) {
         Err(rusqlite::Error::QueryReturnedNoRows) => "a number in it is none".to_owned(),
         Err(error) if is_corrupt(&error) => {
-            // The damaged page stays as it is, under another table name.
+            // The damaged page stays in the database, under another table name.
             let anew = format!(
                 "ALTER TABLE owner RENAME TO owner_damaged_{};
                  CREATE TABLE owner (
@@ -268,7 +268,8 @@ fn is_corrupt(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt)
 }
 
-/// The highest position ever given, from the log, or from its index if that is what can be read.
+/// Returns the highest position ever given, from the log, or from its index if only that can be
+/// read.
 fn last_position(conn: &Connection, damages: &Damages) -> Result<i64, rusqlite::Error> {
     let given = conn.query_row("SELECT last_pos FROM owner WHERE one = 1", [], |row| {
         row.get(0)

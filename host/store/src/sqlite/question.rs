@@ -14,7 +14,7 @@ use lastword_types::session::{Answer, Question, QuestionState};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-/// Whether an entry concerns a question, so that it is told in more than one log.
+/// Whether an entry concerns a question, so that it is written to several logs.
 pub(super) fn is_told_elsewhere(entry: &Entry) -> bool {
     match entry {
         Entry::Elsewhere(..) => true,
@@ -28,7 +28,8 @@ pub(super) fn is_told_elsewhere(entry: &Entry) -> bool {
     }
 }
 
-/// Writes what concerns a question: of this run, or of another whose question its answer covers.
+/// Writes an entry that concerns a question of this run, or one of another run that its answer
+/// covers.
 pub(super) fn tell(tx: &mut Tx<'_>, run: RunNo, entry: &Entry) -> Result<(), StoreError> {
     match entry {
         Entry::Event(body) => {
@@ -48,8 +49,8 @@ pub(super) fn tell(tx: &mut Tx<'_>, run: RunNo, entry: &Entry) -> Result<(), Sto
     }
 }
 
-/// Tells it in the logs of the runs on whose behalf this one was begun, one above the other:
-/// where people watch those, they see it.
+/// Logs an event in the logs of the ancestors of this run, from its parent upwards, since their
+/// readers see it there.
 fn tell_above(tx: &mut Tx<'_>, run: RunNo, body: &EventBody) -> Result<(), StoreError> {
     let mut above: Option<[u8; 16]> = tx
         .conn
@@ -67,7 +68,7 @@ fn tell_above(tx: &mut Tx<'_>, run: RunNo, body: &EventBody) -> Result<(), Store
     Ok(())
 }
 
-/// A run in whose log something is told.
+/// A run in whose log an event is written.
 struct Teller {
     run: RunNo,
     ended: bool,
@@ -75,7 +76,7 @@ struct Teller {
 }
 
 impl Teller {
-    /// A run of a session that is not deleted.
+    /// Finds a run of a session that is not deleted.
     fn find(conn: &Connection, id: &[u8; 16]) -> Result<Option<Self>, StoreError> {
         let found = conn
             .prepare_cached(&format!(
@@ -97,14 +98,15 @@ impl Teller {
         Ok(found.optional()?)
     }
 
-    /// Nothing of a run follows its end: from there on its session tells it.
+    /// Logs an event of the run. If the run has ended, the event belongs to its session, since
+    /// nothing follows a run's end.
     fn push(&self, tx: &mut Tx<'_>, body: &EventBody) -> Result<(), StoreError> {
         let run = (!self.ended).then_some(self.run.run);
         tx.log(self.run.session)?.push(run, body)
     }
 }
 
-/// Notes a question with the event that asks it, its answer with the event that answers.
+/// Updates a question from the event that asks, answers or dismisses it.
 fn note(conn: &Connection, run: RunNo, body: &EventBody) -> Result<(), StoreError> {
     match body {
         EventBody::QuestionAsked { question } => {
@@ -127,7 +129,7 @@ fn note(conn: &Connection, run: RunNo, body: &EventBody) -> Result<(), StoreErro
     }
 }
 
-/// Notes the fate of a question, if it is open.
+/// Stores the answer or the dismissal of a question, if it is open.
 fn settle(
     conn: &Connection,
     question: QuestionId,
@@ -141,8 +143,8 @@ fn settle(
     Ok(())
 }
 
-/// Settles what a run asked that is over: answered, or dismissed without an answer. Refused
-/// if it is settled.
+/// Stores the answer or the dismissal of the question of a run that has ended. Refused if it is
+/// already settled.
 pub(super) fn settle_late(
     tx: &mut Tx<'_>,
     session: SessionNo,
@@ -209,12 +211,12 @@ pub(super) fn read(row: &Row<'_>) -> Result<QuestionAt, StoreError> {
     })
 }
 
-/// What is asked, in the first column.
+/// Returns the question in the first column.
 pub(super) fn asked(row: &Row<'_>) -> Result<Question, StoreError> {
     Ok(serde_json::from_str(super::event::text(row, 0)?)?)
 }
 
-/// The workspaces in which a question is open.
+/// Returns the workspaces in which a question is open.
 pub(super) fn asking_workspaces(conn: &Connection) -> Result<Vec<WorkspaceId>, StoreError> {
     let mut query = conn.prepare_cached(
         "SELECT id FROM workspace WHERE no IN (
@@ -224,7 +226,7 @@ pub(super) fn asking_workspaces(conn: &Connection) -> Result<Vec<WorkspaceId>, S
     let ids = query.query_map([], |row| row.get::<_, Value>(0))?;
     let mut workspaces = Vec::new();
     for id in ids {
-        // One whose id cannot be read can be named by no caller.
+        // A workspace whose id cannot be read cannot be named by a caller.
         if let Value::Blob(id) = id? {
             workspaces.extend(id.try_into().ok().map(WorkspaceId::from_bytes));
         }
@@ -232,7 +234,7 @@ pub(super) fn asking_workspaces(conn: &Connection) -> Result<Vec<WorkspaceId>, S
     Ok(workspaces)
 }
 
-/// The questions without an answer, the oldest first.
+/// Returns the questions without an answer, the oldest first.
 pub(super) fn open(
     conn: &Connection,
     of: &OpenQuestions,

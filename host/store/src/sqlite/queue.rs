@@ -33,13 +33,13 @@ fn word(word: &str) -> Result<RunState, StoreError> {
     RunState::from_word(word).ok_or_else(|| StoreError::Content(format!("unknown state {word}")))
 }
 
-/// The prompts of a session that wait, in the order of acceptance.
+/// Returns the waiting prompts of a session, in the order of acceptance.
 pub(super) fn list(
     conn: &Connection,
     session: SessionId,
 ) -> Result<Vec<Result<QueuedRow, Damage>>, StoreError> {
     let no = event::session_no(conn, session)?;
-    // The first list of states is that of the partial index, word for word.
+    // The first list of states has to be word for word that of the partial index.
     let listing = Listing {
         table: "run",
         key: "no",
@@ -51,7 +51,7 @@ pub(super) fn list(
     listing.read(conn, &[&no], queued_row)
 }
 
-/// Replaces what a waiting prompt asks, and what its user's message says.
+/// Replaces the content of a waiting prompt, and that of its user's message.
 pub(super) fn edit(tx: &mut Tx<'_>, edit: &EditQueued) -> Result<QueuedRow, StoreError> {
     let found = find(tx.conn, edit.run)?;
     if found.session != edit.session {
@@ -102,7 +102,7 @@ pub(super) fn edit(tx: &mut Tx<'_>, edit: &EditQueued) -> Result<QueuedRow, Stor
     Ok(edited)
 }
 
-/// Holds what is still queued; what has started or ended meanwhile is left as it is.
+/// Holds the runs that are still queued. Others are left as they are.
 pub(super) fn hold(tx: &mut Tx<'_>, runs: &[RunId]) -> Result<(), StoreError> {
     for run in runs {
         let run = tx.run(*run)?;
@@ -117,8 +117,8 @@ pub(super) fn hold(tx: &mut Tx<'_>, runs: &[RunId]) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Puts a held run back into the queue. Its key was looked up before; of two that come at the
-/// same time, the second finds the run no longer held.
+/// Puts a held run back into the queue. Its key was looked up before; if two requests race, the
+/// second finds that the run is no longer held.
 pub(super) fn resume(tx: &mut Tx<'_>, resume: &Resume) -> Result<(), StoreError> {
     let run = tx.run(resume.run)?;
     change(tx, run, RunState::Held, RunEvent::Resume)?;
@@ -129,7 +129,7 @@ pub(super) fn resume(tx: &mut Tx<'_>, resume: &Resume) -> Result<(), StoreError>
         .push(Some(run.run), &EventBody::RunResumed {})
 }
 
-/// The held runs, in the order of acceptance.
+/// Returns the held runs, in the order of acceptance.
 pub(super) fn held(
     conn: &Connection,
     scope: HeldScope,
@@ -171,7 +171,7 @@ pub(super) fn at(row: &Row<'_>) -> Result<RunAt, StoreError> {
     })
 }
 
-/// One run, whatever its state.
+/// Returns one run, whatever its state.
 pub(super) fn find(conn: &Connection, id: RunId) -> Result<RunAt, StoreError> {
     let sql = format!("SELECT {AT} FROM run {PLACES} WHERE run.id = ?1");
     let found = || {

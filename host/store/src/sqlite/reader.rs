@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
-/// Threads that read. Two keep a long page from holding up a short one.
+/// The number of reading threads. With two, a long page does not delay a short one.
 const READERS: usize = 2;
 
 /// The reading threads.
@@ -60,7 +60,7 @@ impl ReadThreads {
 impl Readers for ReadThreads {
     fn submit(&self, read: Read) {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        // Dropped where there is no thread for it any more: its caller is told so.
+        // If the threads have ended, the read is dropped, which reports the error to its caller.
         let _sent = queue.as_ref().map(|queue| queue.send(read));
     }
 
@@ -77,7 +77,7 @@ impl Readers for ReadThreads {
     }
 }
 
-/// What is wrong with what is read is wrong on disk: reading brings no content of its own.
+/// An error of a read's content is damage on disk, since a read has no content of its own.
 pub(super) fn unreadable(error: StoreError) -> StoreError {
     Damage::of("").name(error)
 }
@@ -98,9 +98,9 @@ fn configured(conn: Connection) -> Result<Connection, rusqlite::Error> {
     Ok(conn)
 }
 
-/// The same, also where nothing can be written, such as a read-only file system: SQLite wants to
-/// make files beside a database even to read it. One whose write-ahead log is empty or missing,
-/// and that cannot change there, needs none.
+/// As [`connect`], also where nothing can be written, such as on a read-only file system: SQLite
+/// creates files beside a database even to read it. If the write-ahead log is empty or missing, and
+/// cannot change there, none are needed.
 pub(super) fn connect_any(directory: &Path) -> Result<Connection, rusqlite::Error> {
     let conn = connect(directory)?;
     let Err(error) = super::open::format_of(&conn) else {

@@ -22,16 +22,16 @@ use lastword_types::run::{Cause, Receipt, RunEvent, RunOutcome, RunState};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::time::Duration;
 
-/// A run that an earlier owner left open, as far as it can be read.
+/// A run that an earlier owner left open, with everything that can be read of it.
 struct Left {
     run: RunNo,
     id: Option<RunId>,
-    /// `None` if this host does not know the word.
+    /// `None` if this host does not know the state's word.
     state: Option<RunState>,
     cause: Option<String>,
-    /// Why it cannot be carried out, if it cannot.
+    /// The prompt's error, if it cannot be read.
     prompt: Result<(), String>,
-    /// Its receipt, if it has its end.
+    /// Its receipt, if it has ended.
     receipt: Option<String>,
 }
 
@@ -104,7 +104,7 @@ pub(super) fn recover(
     Ok((sum, damaged))
 }
 
-/// Recovers one run: its whole end, or else as much of it as can be written.
+/// Recovers one run: writes its whole end, or as much of it as can be written.
 fn one(
     sqlite: &mut Sqlite,
     left: &Left,
@@ -154,7 +154,7 @@ fn crashed(detail: &str) -> RunOutcome {
     ending
 }
 
-/// Ends one run, or holds it. A cause that was latched counts, be it in the database or beside it.
+/// Ends one run, or holds it. Uses a latched cause, from the database or from the file beside it.
 fn whole(
     tx: &mut Tx<'_>,
     left: &Left,
@@ -162,7 +162,7 @@ fn whole(
 ) -> Result<(Recovered, Vec<Damage>), StoreError> {
     let mut damaged = Vec::new();
     if let Some(receipt) = &left.receipt {
-        // It has its end; what cannot be read is where it stands.
+        // The run has ended; only its state cannot be read.
         let receipt = serde_json::from_str::<Receipt>(receipt);
         let state = receipt.map_or(RunState::Interrupted, |receipt| receipt.state);
         set_state(tx, left, state)?;
@@ -195,7 +195,7 @@ fn whole(
     Ok((Recovered { ended: 1, held: 0 }, damaged))
 }
 
-/// The cause that an earlier host kept beside the database.
+/// Returns the cause that an earlier host kept beside the database.
 fn kept(left: &Left, earlier: &Earlier) -> Option<RunOutcome> {
     let kept = earlier.get(&left.id?)?;
     Some(RunOutcome {
@@ -204,7 +204,8 @@ fn kept(left: &Left, earlier: &Earlier) -> Option<RunOutcome> {
     })
 }
 
-/// Why it ends: what was latched, or that its host died, or that it cannot be read.
+/// Returns the end of a run: with the latched cause, or because its host ended or it cannot be
+/// read.
 fn ending(left: &Left, earlier: &Earlier, damaged: &mut Vec<Damage>) -> RunOutcome {
     let waits = matches!(left.state, Some(RunState::Queued | RunState::Held));
     if let (true, Err(why)) = (waits, &left.prompt) {
@@ -233,7 +234,7 @@ fn ending(left: &Left, earlier: &Earlier, damaged: &mut Vec<Damage>) -> RunOutco
     crashed("the host ended without finishing this run; what it had said until then is kept")
 }
 
-/// The same, with how much of what was said could not be read.
+/// Adds to the end how much of the run's output could not be read.
 fn told(mut ending: RunOutcome, unread: &[Damage]) -> RunOutcome {
     if let Some(first) = unread.first() {
         let lost = format!(
@@ -249,7 +250,7 @@ fn told(mut ending: RunOutcome, unread: &[Damage]) -> RunOutcome {
     ending
 }
 
-/// Whatever it was, it is a run that began, and this host's to end.
+/// Treats the run as one that has begun and that this host has to end, whatever its state was.
 fn begun(tx: &Tx<'_>, left: &Left) -> Result<(), StoreError> {
     set_state(tx, left, RunState::Running)
 }
@@ -269,8 +270,7 @@ const SAID: Listing<'_> = Listing {
     which: "session = ?1 AND run = ?2 ORDER BY seq",
 };
 
-/// Reads the log of one run back into the transcript that its memory had held, and what of it
-/// cannot be read.
+/// Rebuilds the transcript of one run from its log. Returns it with the damage in the log.
 fn replay(conn: &Connection, left: &Left) -> Result<(Transcript, Vec<Damage>), StoreError> {
     let mut transcript = Transcript::new(left.run.id, 0);
     let mut unread = Vec::new();
@@ -285,7 +285,7 @@ fn replay(conn: &Connection, left: &Left) -> Result<(Transcript, Vec<Damage>), S
         }
     }
     if !unread.is_empty() {
-        // Its end may be what could not be read; a message is kept once.
+        // The event of a message's end may be unreadable. A message is stored only once.
         let mut kept = conn.prepare_cached("SELECT 1 FROM message WHERE id = ?1")?;
         for id in transcript.open_ids() {
             let is_kept = kept.query_row([id.as_bytes()], |_| Ok(())).optional()?;

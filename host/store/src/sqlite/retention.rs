@@ -1,4 +1,4 @@
-//! Folding: deletes the beginning of a session's log once every run in it has ended long ago. The
+//! Folding: deletes the beginning of a session's log once every run in it ended long ago. The
 //! messages and receipts stay. It never cuts within a run, and deletes a bounded number of rows at
 //! a time.
 
@@ -12,7 +12,7 @@ use crate::{Refusal, StoreError};
 use lastword_types::id::SessionId;
 use rusqlite::{Connection, OptionalExtension, params};
 
-/// Looks at one more page; returns whether there is more to look at.
+/// Looks at one more page. Returns whether there are more.
 pub(super) fn look(
     conn: &Connection,
     session: i64,
@@ -81,7 +81,7 @@ pub(super) fn sweep(tx: &Tx<'_>, no: SessionNo) -> Result<usize, StoreError> {
         .execute(params![no.session, ROWS_MAX as i64])?)
 }
 
-/// Some sessions after one, each with the number after which its log begins.
+/// Returns a page of sessions after one, each with the number after which its log begins.
 pub(super) fn sessions(conn: &Connection, after: i64) -> Result<FoldPage, StoreError> {
     let mut query = conn.prepare_cached(
         "SELECT no, id, log_from FROM session WHERE no > ?1 AND going = 0
@@ -92,7 +92,7 @@ pub(super) fn sessions(conn: &Connection, after: i64) -> Result<FoldPage, StoreE
     let (mut sessions, mut last) = (Vec::new(), None);
     while let Some(row) = rows.next()? {
         last = Some(row.get(0)?);
-        // One whose id cannot be read can be named by no command.
+        // A session whose id cannot be read cannot be named by a command.
         if let Some(id) = lenient(row, 1) {
             sessions.push((SessionId::from_bytes(id), row.get::<_, i64>(2)? as u64));
         }
@@ -118,8 +118,8 @@ pub(super) fn check(
     rows::within(after, from as u64, last.unwrap_or(from) as u64)
 }
 
-/// The same for the positions of one workspace, or of all; the log's end only if `end`, since
-/// a place that was only looked at may be beyond it.
+/// As [`check`], for the positions of one workspace, or of all. Checks the log's end only if `end`
+/// is set, since a position that a reader has looked up to may be beyond it.
 pub(super) fn check_positions(
     conn: &Connection,
     workspace: Option<i64>,

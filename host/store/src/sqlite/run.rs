@@ -107,7 +107,7 @@ fn log_accepted(
     Ok(())
 }
 
-/// The user's message, with a place in the history only if the run starts at once.
+/// Writes the user's message, which has a place in the history only if the run starts at once.
 fn user_message(tx: &Tx<'_>, run: RunNo, accept: &Accept) -> Result<Option<MessageId>, StoreError> {
     if !accept.prompt.origin.brings_message() {
         touch(tx, run.session, None)?;
@@ -127,8 +127,8 @@ fn user_message(tx: &Tx<'_>, run: RunNo, accept: &Accept) -> Result<Option<Messa
     Ok(Some(id))
 }
 
-/// Notes that a session changed, and gives it a title if it has none. A session that is to be
-/// deleted takes nothing more.
+/// Updates the time of a session's last change, and gives it a title if it has none. Refused for a
+/// session that is being deleted.
 fn touch(tx: &Tx<'_>, session: SessionNo, title: Option<&str>) -> Result<(), StoreError> {
     let changed = tx
         .conn
@@ -143,7 +143,7 @@ fn touch(tx: &Tx<'_>, session: SessionNo, title: Option<&str>) -> Result<(), Sto
     }
 }
 
-/// The run that an idempotency key stands for already, if there is one.
+/// Returns the run that an idempotency key already stands for, if any.
 pub(super) fn known(
     conn: &Connection,
     no: i64,
@@ -170,7 +170,7 @@ pub(super) fn known(
     }
 }
 
-/// Has a key of a session stand for a run that was there before it, or that is another session's.
+/// Makes a key of a session stand for an existing run, which may be in another session.
 pub(super) fn keep_key(tx: &Tx<'_>, run: RunNo, key: &Key) -> Result<(), StoreError> {
     tx.conn
         .prepare_cached(
@@ -180,7 +180,7 @@ pub(super) fn keep_key(tx: &Tx<'_>, run: RunNo, key: &Key) -> Result<(), StoreEr
     Ok(())
 }
 
-/// Has a key stand for a run, unless it stands for one already.
+/// Makes a key stand for a run, unless it already stands for one.
 pub(super) fn keep_key_once(tx: &mut Tx<'_>, keep: &KeepKey) -> Result<(), StoreError> {
     let run = tx.run(keep.run)?;
     match known(tx.conn, run.session.session, run.session.id, &keep.key)? {
@@ -189,7 +189,8 @@ pub(super) fn keep_key_once(tx: &mut Tx<'_>, keep: &KeepKey) -> Result<(), Store
     }
 }
 
-/// The run that goes on with one that ended early, if there is one and it has no end yet.
+/// Returns the run that resumes one that ended early, if there is one. Refused if that run has
+/// ended.
 fn resumed(
     tx: &Tx<'_>,
     run: RunId,
@@ -221,7 +222,8 @@ fn resumed(
     Ok(Some(by))
 }
 
-/// How many prompts wait. The list of states is that of the partial index, word for word.
+/// Returns the number of waiting prompts. The list of states has to be word for word that of the
+/// partial index.
 fn queued(tx: &Tx<'_>, session: i64) -> Result<i64, StoreError> {
     Ok(tx
         .conn
@@ -232,12 +234,12 @@ fn queued(tx: &Tx<'_>, session: i64) -> Result<i64, StoreError> {
         .query_row([session], |row| row.get(0))?)
 }
 
-/// Starts a queued run: its user message gets its place in the history. Returns what is
-/// asked, which may have been edited since it was accepted.
+/// Starts a queued run: its user message gets its place in the history. Returns the prompt, which
+/// may have been edited since it was accepted.
 pub(super) fn start(tx: &mut Tx<'_>, run: RunId) -> Result<PromptRecord, StoreError> {
     let run = tx.run(run)?;
     let (from, to) = (RunState::Queued, next(RunState::Queued, RunEvent::Start)?);
-    // In the text rather than bound, as in the finishing transaction.
+    // The states are part of the text and not bound, as in the finishing transaction.
     let sql = format!(
         "UPDATE run SET state = '{to}', started_ms = ?2, epoch = ?3
          WHERE no = ?1 AND state = '{from}' RETURNING prompt"
@@ -264,7 +266,7 @@ fn unreadable(run: RunNo, error: StoreError) -> StoreError {
     Damage::of("run").row(run.run).name(error)
 }
 
-/// Where a run stands.
+/// Returns the state of a run.
 pub(super) fn state(tx: &Tx<'_>, run: RunNo) -> Result<RunState, StoreError> {
     let word: Option<String> = tx
         .conn
@@ -277,7 +279,7 @@ pub(super) fn state(tx: &Tx<'_>, run: RunNo) -> Result<RunState, StoreError> {
     RunState::from_word(&word).ok_or_else(|| unreadable(run, unknown()))
 }
 
-/// Moves a run from one state by one event, if it is there.
+/// Changes the state of a run by an event, if it is in the given state.
 pub(super) fn change(
     tx: &Tx<'_>,
     run: RunNo,
@@ -285,7 +287,7 @@ pub(super) fn change(
     event: RunEvent,
 ) -> Result<(), StoreError> {
     let to = next(from, event)?;
-    // In the text rather than bound, as in the finishing transaction.
+    // The states are part of the text and not bound, as in the finishing transaction.
     let sql = format!("UPDATE run SET state = '{to}' WHERE no = ?1 AND state = '{from}'");
     let changed = tx.conn.prepare_cached(&sql)?.execute([run.run])?;
     match changed {

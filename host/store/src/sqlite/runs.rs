@@ -1,5 +1,5 @@
-//! The runs of a session as a list of light entries, page by page: where each stands and how
-//! it ended, not what was said in it.
+//! The runs of a session as a list, page by page: the state and the end of each, without its
+//! messages.
 
 use super::event;
 use super::listing::Listing;
@@ -11,7 +11,7 @@ use lastword_types::id::{RunId, SessionId};
 use lastword_types::run::RunState;
 use rusqlite::{Connection, Row, params};
 
-/// What is read of a run, beside its receipt.
+/// The columns of a run in addition to its receipt.
 pub(super) const SUMMARY: &str = "run.no, run.id, run.state,
     iif(json_valid(run.prompt), json_extract(run.prompt, '$.origin'), NULL), run.digest,
     run.accepted_ms, run.started_ms, run.ended_ms, run_terminal.receipt";
@@ -39,7 +39,7 @@ pub(super) fn read(row: &Row<'_>) -> Result<RunSummaryRow, StoreError> {
     })
 }
 
-/// Some runs of a session, in the order of acceptance.
+/// Returns a page of the runs of a session, in the order of acceptance.
 pub(super) fn list(
     conn: &Connection,
     session: SessionId,

@@ -14,7 +14,7 @@ use lastword_types::id::{AgentId, MessageId, SessionId, WorkspaceId};
 use lastword_types::session::{ForkPoint, SessionRecord, Usage};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
-/// Opens a workspace, and keeps what it is opened with.
+/// Opens a workspace, and stores its options.
 pub(super) fn open_workspace(
     tx: &mut Tx<'_>,
     open: &OpenWorkspace,
@@ -43,8 +43,8 @@ pub(super) fn keep_options(
     Ok(())
 }
 
-/// The options that a workspace was opened with last; [`Refusal::UnreadableOptions`] if they cannot
-/// be read whole.
+/// Returns the options with which a workspace was last opened; [`Refusal::UnreadableOptions`] if
+/// they cannot be read completely.
 fn last_options(tx: &Tx<'_>, workspace: i64) -> Result<StoredOptions, StoreError> {
     let json: Option<String> = tx
         .conn
@@ -58,7 +58,7 @@ fn last_options(tx: &Tx<'_>, workspace: i64) -> Result<StoredOptions, StoreError
     crate::options::read(json).map_err(|_| Refusal::UnreadableOptions.into())
 }
 
-/// Makes the workspace with this key, or finds it.
+/// Creates the workspace with this key, or finds it.
 fn workspace(
     tx: &mut Tx<'_>,
     key: &str,
@@ -72,7 +72,7 @@ fn workspace(
     if let Some((id, no)) = known {
         return Ok((WorkspaceId::from_bytes(id), no));
     }
-    // Numbers are never given again: handles on what was deleted must find nothing.
+    // Numbers are never given again, so that handles to deleted workspaces find nothing.
     tx.conn
         .prepare_cached(
             "INSERT INTO workspace (no, id, key, created_ms)
@@ -97,7 +97,7 @@ pub(super) fn create(
     workspace_id: WorkspaceId,
     new: &NewSession,
 ) -> Result<SessionNo, StoreError> {
-    // A parent in it would be gone with it.
+    // The workspace is looked up first: if it is deleted, so is any parent in it.
     let workspace = numbers::workspace(tx.conn, workspace_id)?;
     let parent = match new.parent {
         Some(id) => {
@@ -149,7 +149,7 @@ pub(super) const JOINS: &str = "LEFT JOIN workspace ON workspace.no = session.wo
     LEFT JOIN session parent ON parent.no = session.parent
     LEFT JOIN message summary ON summary.no = session.summary_message";
 
-/// The same, and what is read of a session elsewhere.
+/// These columns for the doctor, with the further columns of a session that other queries read.
 pub(super) const CHECKED: &str = "session.id, workspace.id, session.agent, session.title,
     (SELECT count(*) FROM message WHERE message.session = session.no AND ordinal IS NOT NULL),
     session.input_tokens, session.output_tokens, session.created_ms, session.updated_ms,
@@ -188,7 +188,7 @@ pub(super) fn read(row: &Row<'_>) -> Result<SessionRow, StoreError> {
             updated_ms: UnixMillis(row.get::<_, i64>(8)? as u64),
         },
         place: row.get(9)?,
-        // One that cannot be read costs the workspace its name, not its sessions.
+        // An unreadable key costs the workspace its name, but not its sessions.
         workspace_key: lenient(row, 11).unwrap_or_default(),
     })
 }
@@ -217,7 +217,7 @@ fn damaged(id: SessionId, error: StoreError) -> StoreError {
     Damage::of("session").session(id).name(error)
 }
 
-/// One session, unless it is being deleted.
+/// Returns one session, unless it is being deleted.
 pub(super) fn find(conn: &Connection, id: SessionId) -> Result<SessionRow, StoreError> {
     let sql = format!(
         "SELECT {COLUMNS} FROM session {JOINS} WHERE session.id = ?1 AND session.going = 0"
@@ -231,8 +231,8 @@ pub(super) fn find(conn: &Connection, id: SessionId) -> Result<SessionRow, Store
     found.ok_or_else(|| Refusal::UnknownSession(id).into())
 }
 
-/// A page of sessions, the newest first. A session never moves in this order: a caller that reads
-/// all pages gets each session that exists throughout exactly once.
+/// Returns a page of sessions, the newest first. A session never moves in this order: a caller that
+/// reads all pages gets each session that exists throughout exactly once.
 pub(super) fn list(
     conn: &Connection,
     page: &SessionsPage,
@@ -249,7 +249,7 @@ pub(super) fn list(
     rows(conn, which, "session.no DESC", params)
 }
 
-/// The sessions that changed last, newest first.
+/// Returns the sessions that changed last, newest first.
 pub(super) fn latest(
     conn: &Connection,
     workspace: Option<WorkspaceId>,
@@ -274,7 +274,7 @@ fn rows(
     order: &str,
     params: &[&dyn ToSql],
 ) -> Result<Vec<Result<SessionRow, Damage>>, StoreError> {
-    // The numbers first, so that messages are counted for the listed sessions only.
+    // The numbers are selected first, so that messages are counted only for the listed sessions.
     let which = format!("session.no IN (SELECT no FROM session WHERE {which}) ORDER BY {order}");
     let listing = Listing {
         table: "session",
@@ -299,7 +299,7 @@ pub(super) fn workspace_row(row: &Row<'_>) -> Result<WorkspaceRow, StoreError> {
     })
 }
 
-/// One workspace that is known.
+/// Returns one known workspace.
 pub(super) fn known(conn: &Connection, id: WorkspaceId) -> Result<WorkspaceRow, StoreError> {
     let sql = format!("SELECT {WORKSPACE} FROM workspace WHERE id = ?1");
     let found = || {
@@ -311,7 +311,7 @@ pub(super) fn known(conn: &Connection, id: WorkspaceId) -> Result<WorkspaceRow, 
     found.ok_or_else(|| Refusal::UnknownWorkspace(id).into())
 }
 
-/// The workspaces that are known, in the order in which they were first opened.
+/// Returns the known workspaces, in the order in which they were first opened.
 pub(super) fn workspaces(
     conn: &Connection,
     limit: u32,
@@ -328,7 +328,7 @@ pub(super) fn workspaces(
     listing.read(conn, params![no, limit.min(PAGE_ROWS + 1)], workspace_row)
 }
 
-/// The key of a workspace as it is stored.
+/// Returns the key of a workspace as it is stored.
 pub(super) fn workspace_key(conn: &Connection, id: WorkspaceId) -> Result<String, StoreError> {
     let key: Option<String> = conn
         .prepare_cached("SELECT key FROM workspace WHERE id = ?1")?

@@ -1,7 +1,7 @@
-//! A small file of slots that are written in place: for what must be kept where a commit cannot
-//! keep it. Its blocks are allocated once, so that a full disk does not refuse a write, and each
-//! slot has a digest, so that one that was torn or damaged is told from one that is whole.
-//! Nothing in it is acknowledged to anyone; losing the file loses no run.
+//! A small file of slots that are written in place, for data that must be kept when a commit cannot
+//! keep it. Its blocks are allocated once, so that a full disk does not refuse a write. Each slot
+//! has a digest, by which a torn or damaged slot is detected. Nothing in it is acknowledged to a
+//! caller, and losing the file loses no run.
 
 use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions};
@@ -9,27 +9,27 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-/// Bytes of a slot: one sector, which a disk writes whole.
+/// Bytes of a slot: one sector, which a disk writes atomically.
 const SLOT: usize = 512;
-/// Bytes before the content: its length, and the beginning of its SHA-256.
+/// Bytes before the content: its length, and the first bytes of its SHA-256.
 const HEAD: usize = 2 + 8;
-/// Bytes of content that a slot holds.
+/// The largest number of bytes of content in a slot.
 pub(super) const CONTENT_MAX: usize = SLOT - HEAD;
 
 /// An open file of slots.
 pub(super) struct Slots(File);
 
-/// What a file of slots holds.
+/// The content of a file of slots.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Content {
-    /// What is whole, by its slot.
+    /// The intact contents, each with the index of its slot.
     pub(super) whole: Vec<(usize, Vec<u8>)>,
-    /// Slots that are neither empty nor whole.
+    /// The number of slots that are neither empty nor intact.
     pub(super) damaged: usize,
 }
 
 impl Slots {
-    /// Opens the file, or makes it, readable by this user only and with room for so many slots.
+    /// Opens or creates the file, readable by this user only, with space for `count` slots.
     pub(super) fn open(path: &Path, count: usize) -> io::Result<Self> {
         let file = OpenOptions::new()
             .read(true)
@@ -40,7 +40,7 @@ impl Slots {
             .open(path)?;
         let (found, wanted) = (file.metadata()?.len(), (count * SLOT) as u64);
         if found < wanted {
-            // Written, and not only reserved: nothing is left to allocate afterwards.
+            // Written and not only reserved, so that later writes need no allocation.
             let zeros = vec![0; (wanted - found) as usize];
             file.write_all_at(&zeros, found)?;
             file.sync_all()?;
@@ -48,8 +48,8 @@ impl Slots {
         Ok(Self(file))
     }
 
-    /// Replaces what a slot holds. Not synced: it survives the process, and a power cut may
-    /// leave what was there before.
+    /// Replaces the content of a slot. Not synced: the content survives the end of the process, but
+    /// after a power cut the slot may still have its earlier content.
     pub(super) fn write(&self, slot: usize, content: &[u8]) -> io::Result<()> {
         let mut bytes = [0; SLOT];
         let Some(room) = bytes.get_mut(HEAD..HEAD + content.len()) else {
@@ -66,13 +66,13 @@ impl Slots {
         self.0.write_all_at(&[0; SLOT], (slot * SLOT) as u64)
     }
 
-    /// Waits until what was written is on the disk.
+    /// Waits until everything that was written is on the disk.
     pub(super) fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
     }
 }
 
-/// What a file of slots holds; nothing where there is no file.
+/// Reads the content of a file of slots; empty if the file does not exist.
 pub(super) fn read(path: &Path) -> io::Result<Content> {
     let bytes = match std::fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Content::default()),
@@ -126,7 +126,7 @@ mod tests {
             std::fs::write(&path, flipped).unwrap();
             let content = read(&path).unwrap();
             let first = content.whole.iter().find(|(slot, _)| *slot == 0);
-            // What stands behind the content means nothing.
+            // The bytes after the content are ignored.
             assert!(
                 first.is_none_or(|(_, content)| content == b"first"),
                 "{bit}"

@@ -1,4 +1,4 @@
-//! What agents keep: small values under keys, per session or per workspace, bounded.
+//! The values that agents store under keys, per session or per workspace. Their sizes are bounded.
 
 use super::tx::Tx;
 use crate::command::{PutState, StateScope};
@@ -6,7 +6,8 @@ use crate::{Damage, Refusal, StoreError};
 use lastword_types::id::SessionId;
 use rusqlite::{Connection, OptionalExtension, params};
 
-/// Whose value, of a session and its workspace by their numbers: the words of two columns.
+/// Returns the two columns that identify the owner of a value, from the numbers of a session and
+/// its workspace.
 fn place(scope: StateScope, session: i64, workspace: i64) -> (i64, i64) {
     match scope {
         StateScope::Session => (1, session),
@@ -14,7 +15,7 @@ fn place(scope: StateScope, session: i64, workspace: i64) -> (i64, i64) {
     }
 }
 
-/// Where a reader finds the values of a session, or of its workspace.
+/// Returns these columns for a reader.
 pub(super) fn find(
     conn: &Connection,
     session: SessionId,
@@ -47,8 +48,7 @@ pub(super) fn get(
     value.map_err(|error| place().name(error.into()))
 }
 
-/// Writes a value, or deletes it, if the one that is there is as expected. Returns whether
-/// it was.
+/// Writes or deletes a value, if the present one is as expected. Returns whether it was.
 pub(super) fn put(tx: &mut Tx<'_>, put: &PutState) -> Result<bool, StoreError> {
     let session = tx.session(put.owner.session)?;
     let (scope_no, no) = place(put.scope, session.session, session.workspace);
@@ -87,7 +87,7 @@ pub(super) fn put(tx: &mut Tx<'_>, put: &PutState) -> Result<bool, StoreError> {
     Ok(true)
 }
 
-/// The keys that begin with a prefix, in order.
+/// Returns the keys that begin with a prefix, in order.
 pub(super) fn keys(
     conn: &Connection,
     (scope, no): (i64, i64),

@@ -14,24 +14,24 @@ use std::time::Duration;
 /// Whether each command of a transaction has a savepoint of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SavepointMode {
-    /// None has, which costs least.
+    /// No command has one, which costs least.
     None,
-    /// Each has.
+    /// Each command has one.
     Each,
 }
 
 /// One write transaction, or one savepoint of it.
 pub(super) struct Tx<'c> {
     pub(super) conn: &'c Connection,
-    /// The same for everything that is written together.
+    /// The time of the batch, the same for everything in it.
     pub(super) now: UnixMillis,
-    /// When it began, on the clock's scale.
+    /// When the batch began, on the clock's scale.
     pub(super) elapsed: Duration,
     /// The owner's epoch.
     pub(super) epoch: i64,
     pub(super) savepoints: SavepointMode,
     pub(super) numbers: &'c mut Numbers,
-    /// Positions are never given twice by one process, not even after a rollback.
+    /// One process never gives a position twice, not even after a rollback.
     next_pos: &'c mut i64,
     /// The sessions whose log grew.
     touched: Vec<LogRange>,
@@ -59,22 +59,23 @@ impl<'c> Tx<'c> {
         }
     }
 
-    /// The sessions whose log grew, for their subscribers.
+    /// Returns the sessions whose log grew, for their subscribers.
     pub(super) fn into_touched(self) -> Vec<LogRange> {
         self.touched
     }
 
-    /// The numbers of a session, also of one that is being deleted.
+    /// Returns the numbers of a session, even of one that is being deleted.
     pub(super) fn session(&mut self, id: SessionId) -> Result<SessionNo, StoreError> {
         self.numbers.session(self.conn, id)
     }
 
-    /// The numbers of a run, whatever its state.
+    /// Returns the numbers of a run, whatever its state.
     pub(super) fn run(&mut self, id: RunId) -> Result<RunNo, StoreError> {
         self.numbers.run(self.conn, id)
     }
 
-    /// The log of one session, at its end; nothing comes after that it is deleted.
+    /// Returns the log of one session, to append to it. Refused once the session's deletion is
+    /// logged.
     pub(super) fn log(&mut self, session: SessionNo) -> Result<Log<'_, 'c>, StoreError> {
         let last: Option<(i64, bool)> = self
             .conn
@@ -96,7 +97,7 @@ impl<'c> Tx<'c> {
         })
     }
 
-    /// The number after which an empty log goes on: what was folded away counts.
+    /// Returns the number after which an empty log continues: that of the last folded event.
     fn folded(&self, session: SessionNo) -> Result<i64, StoreError> {
         self.conn
             .prepare_cached(
@@ -107,7 +108,7 @@ impl<'c> Tx<'c> {
             .ok_or_else(|| Refusal::UnknownSession(session.id).into())
     }
 
-    /// The highest position given so far.
+    /// Returns the highest position given so far.
     pub(super) fn last_pos(&self) -> i64 {
         *self.next_pos - 1
     }

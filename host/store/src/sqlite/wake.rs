@@ -115,7 +115,7 @@ fn carried(row: &Row<'_>) -> Result<CarriedUsage, StoreError> {
     Ok(crate::prompt::one_more_wake(before))
 }
 
-/// Something that a session waits for.
+/// A time or an answer that a session waits for.
 struct Waited {
     run: RunNo,
     prompt: PromptRecord,
@@ -144,7 +144,7 @@ fn waited(conn: &Connection, waits: Waits) -> Result<Vec<Waited>, StoreError> {
                 id: RunId::from_bytes(row.get(5)?),
                 session: SessionNo::read(row, 1),
             },
-            // What cannot be read is taken back like all else; the run that this makes never begins.
+            // An unreadable prompt is taken back like any other; its run never begins.
             prompt: serde_json::from_str(super::event::text(row, 6).unwrap_or_default())
                 .unwrap_or_else(|_| PromptRecord::unreadable()),
             digest: row.get(7)?,
@@ -154,8 +154,8 @@ fn waited(conn: &Connection, waits: Waits) -> Result<Vec<Waited>, StoreError> {
     Ok(waited)
 }
 
-/// Takes waits back, a page of them: the run that each would have begun is accepted and
-/// withdrawn at once, so that it has its events, its end and its receipt like every other.
+/// Takes back a page of waits. The run that each would have begun is accepted and withdrawn at
+/// once, so that it has its events, its end and its receipt like every other.
 pub(super) fn take_back(tx: &mut Tx<'_>, take: &TakeWaitsBack) -> Result<Vec<Receipt>, StoreError> {
     let mut receipts = Vec::new();
     for waited in waited(tx.conn, take.waits)? {
@@ -191,13 +191,13 @@ pub(super) fn take_back(tx: &mut Tx<'_>, take: &TakeWaitsBack) -> Result<Vec<Rec
     Ok(receipts)
 }
 
-/// Whether anything waits that [`take_back`] would take back.
+/// Whether any wait exists that [`take_back`] would take back.
 pub(super) fn any(conn: &Connection, waits: Waits) -> Result<bool, StoreError> {
     Ok(!waited(conn, waits)?.is_empty())
 }
 
-/// Sets the times that sessions wait for back: those of all by so many milliseconds; or else those
-/// of runs that ended in the future to what they waited for from now on.
+/// Corrects the times that sessions wait for: adds `by` milliseconds to all of them. Without `by`,
+/// those of runs that ended in the future begin to wait anew now.
 pub(super) fn shift(tx: &Tx<'_>, by: Option<i64>) -> Result<(), StoreError> {
     let sql = match by {
         Some(_) => "UPDATE wake SET due_ms = due_ms + ?1 WHERE due_ms IS NOT NULL",
@@ -211,7 +211,7 @@ pub(super) fn shift(tx: &Tx<'_>, by: Option<i64>) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// When, after a time, the next session's time comes.
+/// Returns the earliest time after `after` that a session waits for.
 pub(super) fn next_due(
     conn: &Connection,
     after: UnixMillis,

@@ -1,4 +1,4 @@
-//! How much one run may say, and how much each thing counts that it says. Pure.
+//! Bounds on the output of one run, and what each kind of output counts. Pure.
 //!
 //! Everything that is written to disk counts: every field of a part, and each entry in the log
 //! even if it has no content.
@@ -6,7 +6,7 @@
 use super::{OutputRefused, Transcript};
 use lastword_types::session::{BlobId, Content, Part, PartBody, ToolResult};
 
-/// How much a run may say, or may still say.
+/// How much a run may write, or may still write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OutputBounds {
     /// Bytes of text, reasoning, arguments, results, titles and summaries.
@@ -18,24 +18,24 @@ pub struct OutputBounds {
 }
 
 impl Transcript {
-    /// The same within other bounds.
+    /// Returns the transcript with these bounds.
     #[must_use]
     pub fn bounded(mut self, bounds: OutputBounds) -> Self {
         self.left = bounds;
         self
     }
 
-    /// How much more it takes.
+    /// Returns how much more is allowed.
     #[must_use]
     pub fn left(&self) -> OutputBounds {
         self.left
     }
 
-    /// Counts bytes that the run says, before they are taken.
+    /// Counts bytes of output before they are accepted.
     ///
     /// # Errors
-    /// [`OutputRefused::Bytes`] if it may not say as many any more, [`OutputRefused::Entries`]
-    /// if it may make no further entry; nothing is counted then.
+    /// [`OutputRefused::Bytes`] if the run may not write as many more, [`OutputRefused::Entries`]
+    /// if it may make no further entry. Nothing is counted then.
     pub fn spend(&mut self, bytes: usize) -> Result<(), OutputRefused> {
         if self.left.entries == 0 {
             return Err(OutputRefused::Entries);
@@ -45,24 +45,24 @@ impl Transcript {
         Ok(())
     }
 
-    /// Counts bytes of data parts, before they are taken.
+    /// Counts bytes of data parts before they are accepted.
     ///
     /// # Errors
-    /// [`OutputRefused::Data`] if it may keep no more of them; nothing is counted then.
+    /// [`OutputRefused::Data`] if the run may not store as many more. Nothing is counted then.
     pub fn spend_data(&mut self, bytes: usize) -> Result<(), OutputRefused> {
         let left = self.left.data.checked_sub(bytes as u64);
         self.left.data = left.ok_or(OutputRefused::Data)?;
         Ok(())
     }
 
-    /// Counts entries that were made in the log. What the host itself adds, such as the end of
-    /// a message or the tokens of a model, is never refused: it leaves the less for the agent.
+    /// Counts entries that were made in the log. Entries of the host itself, such as the end of a
+    /// message or the tokens of a model, are never refused, and leave fewer for the agent.
     pub fn made_entries(&mut self, entries: usize) {
         self.left.entries = self.left.entries.saturating_sub(entries as u64);
     }
 }
 
-/// Bytes of what a part says, but for those that a data part names.
+/// Returns the bytes of a part, except those that a data part refers to.
 pub(super) fn part_bytes(part: &Part) -> usize {
     let body = match &part.body {
         PartBody::Text { text } | PartBody::Reasoning { text, .. } => text.len(),
@@ -86,7 +86,7 @@ pub(super) fn part_bytes(part: &Part) -> usize {
         .sum::<usize>()
 }
 
-/// Bytes of what a result says, but for those that a data part names.
+/// Returns the bytes of a result, except those that a data part refers to.
 pub(super) fn result_bytes(result: &ToolResult) -> usize {
     let content = result.content.iter().map(|content| match content {
         Content::Text { text } => text.len(),

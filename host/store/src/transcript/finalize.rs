@@ -10,13 +10,13 @@ use lastword_types::run::{OutputStats, RunOutcome, Wait};
 /// What the finishing transaction writes before the run's own row and its `run.ended`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FinalEntries {
-    /// In order.
+    /// The entries, in order.
     pub entries: Vec<Entry>,
-    /// What the run said, counted.
+    /// The counts of the run's output.
     pub said: OutputStats,
 }
 
-/// Closes whatever the run left open, in the manner of its cause.
+/// Closes everything that the run left open, as its cause requires.
 #[must_use]
 pub fn finish(transcript: Transcript, ending: &RunOutcome, now: UnixMillis) -> FinalEntries {
     let mut entries = Vec::new();
@@ -30,7 +30,8 @@ pub fn finish(transcript: Transcript, ending: &RunOutcome, now: UnixMillis) -> F
         ..
     }) = &ending.wait
     {
-        // Not the transcript's: it stays open when the run is over.
+        // Not part of the transcript, whose end dismisses its questions: this one stays open after
+        // the run.
         entries.push(Entry::Event(EventBody::QuestionAsked {
             question: Box::new(question.clone()),
         }));

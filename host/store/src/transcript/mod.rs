@@ -1,5 +1,5 @@
-//! The output of one run so far, and the log entries that each addition makes. Pure: `output`
-//! feeds it and hands its entries to the writer.
+//! The output of one run so far, and the log entries that each addition makes. Pure: `output` adds
+//! to it, and passes its entries to the writer.
 //!
 //! The output of a run is divided into steps. A step is one assistant message and, once a tool call
 //! in it has a result, one tool message. Output after the last result begins the next step.
@@ -25,31 +25,31 @@ use lastword_types::session::{
     Content, FinishReason, Message, Part, PartBody, Role, ToolCall, ToolResult, Usage,
 };
 
-/// Bytes up to which adjacent deltas that are not yet committed become one event.
+/// Adjacent deltas that are not yet committed are merged into one event up to this number of bytes.
 pub const DELTA_BYTES_MAX: usize = 16 << 10;
 
-/// Parts of the longest message.
+/// The largest number of parts in a message.
 pub const MESSAGE_PARTS_MAX: usize = 4096;
 
 /// The output of one run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Transcript {
     pub(super) run: RunId,
-    /// How much more it takes.
+    /// How much more output the transcript accepts.
     pub(super) left: OutputBounds,
     pub(super) said: OutputStats,
     pub(super) assistant: Option<Message>,
     pub(super) tool: Option<Message>,
-    /// Asked and not answered.
+    /// The open questions.
     pub(super) questions: Vec<QuestionId>,
-    /// How many were asked.
+    /// The number of questions asked.
     pub(super) asked: u32,
-    /// The name of the model that wrote last, and where it runs.
+    /// The last model that wrote, and its provider.
     model: Option<(String, String)>,
 }
 
 impl Transcript {
-    /// An empty transcript that takes at most `bytes_max` bytes of text, reasoning,
+    /// Creates an empty transcript that accepts at most `bytes_max` bytes of text, reasoning,
     /// arguments and results together, and any number of entries and bytes of data.
     #[must_use]
     pub fn new(run: RunId, bytes_max: u64) -> Self {
@@ -69,13 +69,13 @@ impl Transcript {
         }
     }
 
-    /// What was said so far, counted.
+    /// Returns the counts of the output so far.
     #[must_use]
     pub fn said(&self) -> OutputStats {
         self.said
     }
 
-    /// The parts of the message that is open, for an epilogue to look at.
+    /// Returns the parts of the open message, for an epilogue.
     #[must_use]
     pub fn open_parts(&self) -> &[Part] {
         self.assistant
@@ -83,16 +83,16 @@ impl Transcript {
             .map_or(&[], |message| &message.parts)
     }
 
-    /// Names the model that writes from here on.
+    /// Sets the name of the model that writes from now on.
     pub fn set_model(&mut self, model: String, provider: String) {
         self.model = Some((model, provider));
     }
 
-    /// Appends text; an empty one changes nothing.
+    /// Appends text. An empty text changes nothing.
     ///
     /// # Errors
-    /// [`OutputRefused::Bytes`], [`OutputRefused::Entries`] or [`OutputRefused::Parts`]; nothing
-    /// is taken then.
+    /// [`OutputRefused::Bytes`], [`OutputRefused::Entries`] or [`OutputRefused::Parts`]; nothing is
+    /// appended then.
     pub fn text(
         &mut self,
         delta: &str,
@@ -147,10 +147,10 @@ impl Transcript {
         Ok(())
     }
 
-    /// Appends reasoning; an empty one changes nothing.
+    /// Appends reasoning. An empty text changes nothing.
     ///
     /// # Errors
-    /// As [`Transcript::text`].
+    /// As for [`Transcript::text`].
     pub fn reasoning(
         &mut self,
         delta: &str,
@@ -215,7 +215,7 @@ impl Transcript {
     /// input is not JSON counts as unfinished.
     ///
     /// # Errors
-    /// As [`Transcript::text`], and [`OutputRefused::Conflict`] for a call id of this step.
+    /// As for [`Transcript::text`], and [`OutputRefused::Conflict`] for a call id of this step.
     pub fn part(
         &mut self,
         part: Part,
@@ -245,7 +245,7 @@ impl Transcript {
     /// Records the result of a call of this step.
     ///
     /// # Errors
-    /// [`OutputRefused::UnknownCall`], [`OutputRefused::Conflict`] for a second result, or as
+    /// [`OutputRefused::UnknownCall`], [`OutputRefused::Conflict`] for a second result, or as for
     /// [`Transcript::text`].
     pub fn result(
         &mut self,
@@ -267,15 +267,15 @@ impl Transcript {
         Ok(())
     }
 
-    /// Counts the tokens of one model call.
+    /// Adds the tokens of one model call.
     pub fn usage(&mut self, usage: Usage, log: &mut Vec<Entry>) {
         self.said.usage.add(usage);
         log.push(Entry::Event(EventBody::UsageAdded { usage }));
     }
 
-    /// Ends the transcript: open questions are dismissed, open reasoning is closed, half calls
-    /// are finished with `{}`, missing results are made by `missing`, and the assistant
-    /// message, begun now if there is none, gets its end.
+    /// Ends the transcript: dismisses open questions, closes open reasoning, completes unfinished
+    /// calls with `{}`, creates missing results with `missing`, and ends the assistant message,
+    /// which is begun now if there is none.
     pub fn finish(
         mut self,
         end: MessageEnd,
@@ -309,7 +309,7 @@ impl Transcript {
         self.said
     }
 
-    /// The assistant message that takes the next output, with room for one more part.
+    /// Returns the assistant message for the next output, with space for one more part.
     fn open(
         &mut self,
         now: UnixMillis,
@@ -393,14 +393,14 @@ impl Transcript {
     }
 }
 
-/// How a message ends.
+/// The end of a message.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MessageEnd {
-    /// Why.
+    /// The finish reason.
     pub reason: FinishReason,
-    /// One line for people, when something went wrong.
+    /// One line for people, if something went wrong.
     pub title: Option<String>,
-    /// What happened and what to do, when something went wrong.
+    /// What happened and what to do, if something went wrong.
     pub details: Option<String>,
 }
 

@@ -1,12 +1,12 @@
-//! The output of a run so far, as its own next request to a model needs it. Pure.
+//! The output of a run so far, in the form for its next request to a model. Pure.
 
 use super::{Entry, MessageEnd, Transcript};
 use lastword_types::clock::UnixMillis;
 use lastword_types::session::{FinishReason, Message, PartBody};
 
 impl Transcript {
-    /// Ends the step if all of its calls have their results: nothing can be added to it any
-    /// more, and so the history has it. Says whether it did.
+    /// Ends the step if all of its calls have their results: nothing can be added to it any more,
+    /// so that it belongs to the history. Returns whether it did.
     pub fn end_step_if_over(&mut self, now: UnixMillis, log: &mut Vec<Entry>) -> bool {
         let over = self.step_is_over();
         if over {
@@ -20,8 +20,8 @@ impl Transcript {
         over
     }
 
-    /// The messages of the step that goes on, without calls that have no result yet: no model
-    /// takes those.
+    /// Returns the messages of the open step, without calls that have no result yet, since no model
+    /// accepts those.
     #[must_use]
     pub fn open_messages(&self) -> Vec<Message> {
         let messages = self.assistant.iter().chain(&self.tool).cloned();

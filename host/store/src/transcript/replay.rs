@@ -8,8 +8,8 @@ use lastword_types::id::{MessageId, RunId};
 use lastword_types::session::{Message, Part, PartBody, Role};
 
 impl Transcript {
-    /// Folds an event of the same run back into the transcript: what recovery reads from the
-    /// log yields what the run's memory held.
+    /// Adds an event of the same run to the transcript, as recovery reads it from the log. The
+    /// result equals the transcript that the run's host had in memory.
     pub fn replay(&mut self, event: EventBody, at: UnixMillis) {
         match event {
             EventBody::MessageCreated { message, role, .. } => {
@@ -65,20 +65,20 @@ impl Transcript {
         }
     }
 
-    /// The messages that are open.
+    /// Returns the open messages.
     #[must_use]
     pub fn open_ids(&self) -> Vec<MessageId> {
         let open = self.assistant.iter().chain(&self.tool);
         open.map(|message| message.id).collect()
     }
 
-    /// The run that says it.
+    /// Returns the run of the transcript.
     #[must_use]
     pub fn run(&self) -> RunId {
         self.run
     }
 
-    /// What a message holds that is open.
+    /// Returns the parts of an open message.
     #[must_use]
     pub fn open_message(&self, message: MessageId) -> Option<&[Part]> {
         let mut open = self.assistant.iter().chain(&self.tool);
@@ -86,7 +86,7 @@ impl Transcript {
             .map(|open| &open.parts[..])
     }
 
-    /// Takes a message for ended that was kept already.
+    /// Treats a message as ended, since it is already stored.
     pub fn close(&mut self, message: MessageId) {
         self.assistant.take_if(|open| open.id == message);
         self.tool.take_if(|open| open.id == message);
@@ -144,8 +144,8 @@ impl Transcript {
     }
 }
 
-/// The message that is written to: the one that is open, or else one that began in an event that
-/// could not be read.
+/// Returns the message that an event writes to: the open one, or a new one if the event that began
+/// it could not be read.
 fn open(
     place: &mut Option<Message>,
     run: RunId,
@@ -159,7 +159,7 @@ fn open(
     place.get_or_insert_with(|| Message::begin(id, run, role, at))
 }
 
-/// Leaves empty texts in the places of parts that could not be read.
+/// Adds empty texts in the places of parts that could not be read.
 fn fill(message: &mut Message, through: u32) {
     let missing = (through as usize).min(MESSAGE_PARTS_MAX);
     while message.parts.len() < missing {

@@ -1,23 +1,23 @@
-//! A run that is over, told once more when its events were folded away: from its messages
-//! and its receipt. Pure; the events have the order and the shapes of a log.
+//! Rebuilds the events of a run that has ended and whose events were folded away, from its messages
+//! and its receipt. Pure; the events have the order and the form of a log.
 
 use lastword_types::clock::UnixMillis;
 use lastword_types::event::EventBody;
 use lastword_types::run::{Origin, Receipt};
 use lastword_types::session::{FinishReason, Message, Part, PartBody, Role};
 
-/// What remains of a run.
+/// The stored data of a run whose events were folded away.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Remains {
     /// What began it: `user`, `resume`, `fork`, …
     pub origin: Origin,
     /// The lower-case hex SHA-256 of the agent's component.
     pub digest: String,
-    /// When it was accepted.
+    /// Unix time in milliseconds when it was accepted.
     pub accepted_ms: UnixMillis,
-    /// When its agent was called; `None` if it was taken back before.
+    /// Unix time in milliseconds when its agent was called; `None` if the run was withdrawn before.
     pub started_ms: Option<UnixMillis>,
-    /// When it ended.
+    /// Unix time in milliseconds when it ended.
     pub ended_ms: UnixMillis,
     /// Its messages in order.
     pub messages: Vec<Message>,
@@ -25,7 +25,8 @@ pub struct Remains {
     pub receipt: Receipt,
 }
 
-/// The run's events, each with its time: whole messages instead of the pieces in which they came.
+/// Returns the run's events, each with its time. They contain whole texts instead of the deltas in
+/// which these were written.
 #[must_use]
 pub fn retell(run: Remains) -> Vec<(UnixMillis, EventBody)> {
     let queued = EventBody::RunQueued {
@@ -40,7 +41,7 @@ pub fn retell(run: Remains) -> Vec<(UnixMillis, EventBody)> {
     told.extend(asked.into_iter().map(|message| created(&message, true)));
     let started = run.started_ms.map(|at| (at, EventBody::RunStarted {}));
     told.extend(started);
-    // A step ends with its results: what the agent said in it ends no sooner.
+    // A step ends with its results: the message of the agent in it ends no sooner.
     let mut ends = Vec::new();
     for message in answered {
         if message.role != Role::Tool {
@@ -48,7 +49,7 @@ pub fn retell(run: Remains) -> Vec<(UnixMillis, EventBody)> {
         }
         match message.finish {
             Some(finish) => ends.push(step(message, finish, &mut told)),
-            // A summary, which was kept whole.
+            // A summary, which was stored whole.
             None => told.push(created(&message, true)),
         }
     }
@@ -71,7 +72,7 @@ fn created(message: &Message, whole: bool) -> (UnixMillis, EventBody) {
     (message.created_ms, body)
 }
 
-/// One message as the agent gave it: begun, and said part by part. Returns its end.
+/// Rebuilds the events of one message of the agent: its beginning and its parts. Returns its end.
 fn step(
     message: Message,
     finish: FinishReason,
@@ -111,7 +112,7 @@ fn step(
     (end, body)
 }
 
-/// A part as it was said, and when it ended, if that is told by an event of its own.
+/// Rebuilds the event of a part, and that of its end if it has one.
 fn said(
     message: lastword_types::id::MessageId,
     index: u32,

@@ -1,4 +1,4 @@
-//! What a transcript takes, merges and refuses, at the edges of its bounds.
+//! What a transcript accepts, merges and refuses, at its bounds.
 
 use super::*;
 use lastword_types::session::{Asked, Question};
@@ -69,7 +69,8 @@ fn question(asked: Asked) -> Question {
     }
 }
 
-/// Every text of a question has a length of its own, so that one that is not counted shows.
+/// Every text of a question has a different length, so that the test detects a text that is not
+/// counted.
 fn questions() -> [(u64, Asked); 3] {
     let text = |length: usize| "x".repeat(length);
     let permission = |diff: Option<String>, details: Option<String>| Asked::Permission {
@@ -115,7 +116,7 @@ fn a_question_costs_the_bytes_of_all_its_texts() {
     }
 }
 
-/// Lengths of the deltas that a list of appends became.
+/// Returns the lengths of the deltas into which a list of appends was merged.
 fn merged(
     appends: &[usize],
     append: impl Fn(&mut Transcript, &str, &mut Vec<Entry>),

@@ -7,18 +7,18 @@ use lastword_types::event::EventBody;
 use lastword_types::id::QuestionId;
 use lastword_types::session::{Answer, Asked, Granted, Part, PartBody, Question, ToolCall};
 
-/// Questions of one run, whatever became of them.
+/// The largest number of questions of one run, in any state.
 pub(super) const QUESTIONS_MAX: u32 = 1_000;
 
 impl Transcript {
-    /// Notes a call that the host is asked to carry out: the one with this id that a model
-    /// made in this step, or else a new one of the agent's own.
+    /// Records a call that the host will carry out: the one with this id that a model made in this
+    /// step, or a new one of the agent's own.
     ///
     /// # Errors
-    /// [`OutputRefused::Incomplete`] if the model never sent the whole of it;
-    /// [`OutputRefused::Conflict`] if it has a result, if it was started, or if the id belongs
-    /// to a call of another tool or with other arguments; as [`Transcript::text`] for a new
-    /// one.
+    /// [`OutputRefused::Incomplete`] if the model never sent the whole call;
+    /// [`OutputRefused::Conflict`] if the call has a result, if it was started, or if the id
+    /// belongs to a call of another tool or with other arguments; as for [`Transcript::text`] for a
+    /// new call.
     pub fn call(
         &mut self,
         call: &ToolCall,
@@ -46,7 +46,7 @@ impl Transcript {
         }
     }
 
-    /// Notes that the host begins to carry a call of this step out.
+    /// Records that the host begins to carry out a call of this step.
     ///
     /// # Errors
     /// [`OutputRefused::UnknownCall`].
@@ -85,7 +85,7 @@ impl Transcript {
         Ok(())
     }
 
-    /// Notes the answer of a question that is open, and what it grants.
+    /// Records the answer of an open question, and its grant.
     ///
     /// # Errors
     /// [`OutputRefused::Conflict`] if the question is not open.
@@ -108,13 +108,13 @@ impl Transcript {
         Ok(())
     }
 
-    /// Forgets a question that is settled elsewhere. Returns whether it was open.
+    /// Removes a question that another run's output settles. Returns whether it was open.
     pub fn forget(&mut self, question: QuestionId) -> bool {
         let open = self.questions.iter().position(|id| *id == question);
         open.map(|at| self.questions.remove(at)).is_some()
     }
 
-    /// Takes back a question whose answer the run no longer waits for.
+    /// Takes back a question whose answer the run no longer needs.
     ///
     /// # Errors
     /// [`OutputRefused::Conflict`] if the question is not open.
@@ -129,7 +129,7 @@ impl Transcript {
         Ok(())
     }
 
-    /// Takes back all questions that have no answer.
+    /// Takes back all open questions.
     pub(super) fn dismiss_questions(&mut self, log: &mut Vec<Entry>) {
         let dismissed = self.questions.drain(..);
         log.extend(
@@ -137,7 +137,7 @@ impl Transcript {
         );
     }
 
-    /// Folds an event of asking back into the transcript.
+    /// Adds an event about a question to the transcript, for recovery.
     pub(super) fn replay_asking(&mut self, event: &EventBody) {
         match event {
             EventBody::ToolStarted { index, .. } => {
@@ -147,7 +147,7 @@ impl Transcript {
                     call.started = true;
                 }
             }
-            // Those of runs that it began are theirs to settle.
+            // The runs that this one began settle their own questions.
             EventBody::QuestionAsked { question } if question.run == self.run => {
                 self.asked += 1;
                 self.questions.push(question.id);
@@ -161,7 +161,7 @@ impl Transcript {
     }
 }
 
-/// Bytes of what a question says.
+/// Returns the bytes of a question.
 fn question_bytes(question: &Question) -> usize {
     let all = |texts: &[String]| texts.iter().map(String::len).sum::<usize>();
     match &question.asked {
@@ -181,7 +181,7 @@ fn question_bytes(question: &Question) -> usize {
     }
 }
 
-/// Whether two texts are the same JSON, or the same text.
+/// Whether two texts are equal JSON, or equal texts.
 fn same_json(one: &str, other: &str) -> bool {
     let read = |text| serde_json::from_str::<serde_json::Value>(text).ok();
     one == other || read(one).is_some_and(|one| read(other) == Some(one))

@@ -1,4 +1,4 @@
-//! The event catalogue: every kind of event, and what it carries.
+//! The event catalogue: every kind of event, and its fields.
 //!
 //! For one run the order is: `run.queued`, `message.created` (user), `run.started`; then for
 //! each step `message.created` (assistant), deltas and parts, `tool.result`s,
@@ -16,15 +16,15 @@ use serde::{Deserialize, Serialize};
 #[serde(tag = "type")]
 #[non_exhaustive]
 pub enum EventBody {
-    /// The session exists. Always its first event.
+    /// The session was created. Always its first event.
     #[serde(rename = "session.created")]
     SessionCreated {
-        /// Whom it talks to.
+        /// The agent that the session talks to.
         agent: AgentId,
-        /// The session that began it.
+        /// The session that began this one, if one did.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         parent: Option<SessionId>,
-        /// Where its first messages were copied from.
+        /// The message of another session through which its history was copied, if it was.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         forked_from: Option<ForkPoint>,
     },
@@ -40,9 +40,9 @@ pub enum EventBody {
         /// The whole plan.
         todo: Vec<Todo>,
     },
-    /// The session is deleted with everything in it, this event excepted. Its last event: it
-    /// ends the streams of the session and of its runs. A reader that was behind has missed what
-    /// is gone.
+    /// The session was deleted with everything in it except this event, which is its last one and
+    /// ends the streams of the session and of its runs. A reader that was behind has missed the
+    /// deleted events.
     #[serde(rename = "session.deleted")]
     SessionDeleted {},
     /// A prompt was accepted and is durable.
@@ -54,188 +54,188 @@ pub enum EventBody {
         /// The lower-case hex SHA-256 of the agent's component.
         digest: String,
     },
-    /// The run was queued when its workspace closed, or was found queued when a host started: it
-    /// waits to be resumed.
+    /// The run was queued when its workspace closed or when a host started, and now waits to be
+    /// resumed.
     #[serde(rename = "run.held")]
     RunHeld {},
-    /// A held run is in the queue again.
+    /// A held run was put back into the queue.
     #[serde(rename = "run.resumed")]
     RunResumed {},
     /// The agent was called.
     #[serde(rename = "run.started")]
     RunStarted {},
-    /// A message was begun. A user's message comes whole, and so does a copied one.
+    /// A message was begun. A message of a user, or a copied one, is complete from the beginning.
     #[serde(rename = "message.created")]
     MessageCreated {
-        /// Its id.
+        /// The id of the message.
         message: MessageId,
-        /// Who speaks.
+        /// The role of its author.
         role: Role,
-        /// The parts that it has already.
+        /// The parts that it has from the beginning.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         parts: Vec<Part>,
     },
-    /// The content of a message that is not answered yet was replaced.
+    /// The content of a message that has no answer yet was replaced.
     #[serde(rename = "message.replaced")]
     MessageReplaced {
-        /// The message.
+        /// The id of the message.
         message: MessageId,
         /// The new parts.
         parts: Vec<Part>,
     },
-    /// Text was appended to a part, which it begins if it is new.
+    /// Text was appended to a part. If the part is new, this event begins it.
     #[serde(rename = "text.delta")]
     TextDelta {
-        /// The message.
+        /// The id of the message.
         message: MessageId,
-        /// The part's place in the message, from 0.
+        /// The index of the part in the message, from 0.
         part: u32,
-        /// What was appended.
+        /// The appended text.
         text: String,
     },
-    /// Reasoning was appended to a part, which it begins if it is new.
+    /// Reasoning was appended to a part. If the part is new, this event begins it.
     #[serde(rename = "reasoning.delta")]
     ReasoningDelta {
-        /// The message.
+        /// The id of the message.
         message: MessageId,
-        /// The part's place in the message, from 0.
+        /// The index of the part in the message, from 0.
         part: u32,
-        /// What was appended.
+        /// The appended text.
         text: String,
-        /// When this piece was appended.
+        /// Unix time in milliseconds when this text was appended.
         appended_ms: UnixMillis,
     },
     /// A whole part was added: a tool call, data, or a kind newer than this host.
     #[serde(rename = "part.added")]
     PartAdded {
-        /// The message.
+        /// The id of the message.
         message: MessageId,
-        /// The part's place in the message, from 0.
+        /// The index of the part in the message, from 0.
         index: u32,
         /// The part.
         part: Part,
     },
-    /// A part that was open has its final form: reasoning got its end time, a tool call its
-    /// arguments. Text is not repeated.
+    /// An open part was completed: reasoning got its end time, or a tool call its arguments. Text
+    /// is not repeated.
     #[serde(rename = "part.finished")]
     PartFinished {
-        /// The message.
+        /// The id of the message.
         message: MessageId,
-        /// The part's place in the message, from 0.
+        /// The index of the part in the message, from 0.
         index: u32,
-        /// When reasoning ended.
+        /// Unix time in milliseconds when the reasoning ended; `None` for a tool call.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ended_ms: Option<UnixMillis>,
-        /// A tool call's final arguments, as JSON text.
+        /// The final arguments as JSON text, for a tool call.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         input: Option<String>,
     },
-    /// The host begins to carry a tool call out: from here on it may have taken effect.
+    /// The host began to carry out a tool call. From here on the call may have had effects.
     #[serde(rename = "tool.started")]
     ToolStarted {
-        /// The message.
+        /// The id of the message.
         message: MessageId,
-        /// The call's place in the message, from 0.
+        /// The index of the call in the message, from 0.
         index: u32,
     },
-    /// The run asks the users, and waits. The questions of runs that this one began, directly or
-    /// through other runs, are logged here too, and so are their answers: each question names its
-    /// own run and session, whose log has it as well.
+    /// The run asked the users a question and waits for the answer. Questions of runs that this one
+    /// began, directly or through other runs, are logged here too, as are their answers. Each
+    /// question names its own run and session, whose log contains it as well.
     #[serde(rename = "question.asked")]
     QuestionAsked {
-        /// What it asks.
+        /// The question.
         question: Box<Question>,
     },
     /// A question was answered. Only the first answer of a question counts.
     #[serde(rename = "question.answered")]
     QuestionAnswered {
-        /// Which question.
+        /// The id of the question.
         question: QuestionId,
         /// The answer.
         #[serde(flatten)]
         answer: Answer,
-        /// What the answer granted for longer than once.
+        /// The grants of the answer that hold for longer than this once.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         grant: Option<GrantId>,
-        /// The question whose answer granted it, where that covered this one too.
+        /// The question whose answer granted it, if an answer to another question covered this one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<QuestionId>,
     },
-    /// A question got no answer in time: the run ended, or went on without one.
+    /// A question got no answer in time: the run ended, or continued without one.
     #[serde(rename = "question.dismissed")]
     QuestionDismissed {
-        /// Which question.
+        /// The id of the question.
         question: QuestionId,
     },
-    /// A tool call got its result, as a part of a tool message.
+    /// A tool call got its result, which is a part of a tool message.
     #[serde(rename = "tool.result")]
     ToolResult {
-        /// The tool message.
+        /// The id of the tool message.
         message: MessageId,
-        /// The part's place in the message, from 0.
+        /// The index of the part in the message, from 0.
         index: u32,
         /// The result.
         part: Part,
     },
-    /// A model reported what it counted.
+    /// A model reported the tokens of a call.
     #[serde(rename = "usage.added")]
     UsageAdded {
-        /// The tokens of one model call.
+        /// The usage of one model call.
         usage: Usage,
     },
-    /// A request to a model failed before anything was said, and is sent again after a wait.
+    /// A request to a model failed before the answer began, and is sent again after a wait.
     #[serde(rename = "model.retrying")]
     ModelRetrying {
-        /// The model.
+        /// The name of the model.
         model: String,
-        /// Which attempt failed, from 1.
+        /// The number of the attempt that failed, from 1.
         attempt: u32,
-        /// Why, for people.
+        /// The cause of the failure, for people.
         cause: String,
-        /// How long until the next attempt, in milliseconds.
+        /// Milliseconds until the next attempt.
         wait_ms: u64,
     },
-    /// A message is whole; nothing is appended to it any more.
+    /// A message is complete. Nothing is appended to it any more.
     #[serde(rename = "message.finished")]
     MessageFinished {
-        /// The message.
+        /// The id of the message.
         message: MessageId,
-        /// Why it ended.
+        /// Why the message ended.
         finish: FinishReason,
-        /// One line for people, when something went wrong.
+        /// One line for people, if something went wrong.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         title: Option<String>,
-        /// What happened and what to do, when something went wrong.
+        /// What happened and what to do, if something went wrong.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         details: Option<String>,
     },
-    /// A summary stands for everything up to and including a message.
+    /// A summary replaces everything up to and including a message in requests to a model.
     #[serde(rename = "history.summarised")]
     HistorySummarised {
         /// The message that holds the summary.
         message: MessageId,
-        /// The last message that it stands for.
+        /// The last message that the summary replaces.
         through: MessageId,
     },
-    /// Stands for one or more events that can no longer be read, so that a reader of a damaged log
-    /// sees the gap and can go on. Never stored.
+    /// Replaces one or more events that can no longer be read, so that a reader of a damaged log
+    /// sees the gap and can continue. Never stored.
     #[serde(rename = "log.damaged")]
     LogDamaged {
         /// What cannot be read, and why.
         why: String,
-        /// What is lost by it.
+        /// What is lost with these events.
         lost: String,
     },
-    /// The run is over. The last event of the run, and the only one of its kind.
+    /// The run ended. Always the last event of the run, and the only one of this kind.
     #[serde(rename = "run.ended")]
     RunEnded {
-        /// How it ended.
+        /// The receipt, which says how the run ended.
         receipt: Receipt,
     },
 }
 
 impl EventBody {
-    /// The `type` under which the event is logged.
+    /// Returns the `type` under which the event is logged.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! Places in the log, by which a reader continues after the last event that it has seen.
+//! Positions in the log. A reader continues after the last event that it has seen.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -32,10 +32,10 @@ macro_rules! cursors {
 }
 
 cursors! {
-    /// An event's number within its session: 1, 2, 3 … without gaps. As a cursor, the last
+    /// The number of an event within its session: 1, 2, 3 … without gaps. As a cursor, the last
     /// event that was seen; 0 is before the first.
     Seq;
-    /// An event's place among all events of a host, those of all its workspaces: increasing, with
+    /// The position of an event among all events of a host, in all workspaces: increasing, with
     /// gaps. As a cursor, the last event that was seen; 0 is before the first.
     Position;
 }

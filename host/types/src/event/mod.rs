@@ -1,5 +1,5 @@
-//! What happens in a session, as it is logged and shown: the event catalogue and cursors.
-//! Pure values.
+//! The events of a session, as they are logged and shown: the event catalogue and cursors. Plain
+//! values.
 
 mod body;
 mod cursor;
@@ -18,18 +18,18 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Event {
-    /// Its number in the session, from 1, without gaps; 0 for one that was folded away and is told
-    /// from the messages of its run.
+    /// Its number in the session, from 1, without gaps. 0 if the stored event was deleted and this
+    /// one was rebuilt from the messages of its run.
     pub seq: Seq,
-    /// Its place among all events of the host, those of all workspaces: increasing, with gaps; 0
-    /// as for `seq`.
+    /// Its position among all events of the host, in all workspaces: increasing, with gaps. 0 in
+    /// the same case as `seq`.
     pub pos: Position,
     /// The session that it belongs to.
     pub session: SessionId,
-    /// The run that it belongs to, if any.
+    /// The run that it belongs to, if it belongs to one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunId>,
-    /// When the host wrote it.
+    /// Unix time in milliseconds when the host wrote it.
     pub at_ms: UnixMillis,
     /// What happened.
     #[serde(flatten)]

@@ -1,33 +1,34 @@
-//! What an agent is about to do, in a form that can be decided and shown to users.
+//! An access that an agent is about to make, in a form that can be decided and shown to users.
 
 use super::Capability;
 use crate::text;
 
-/// Bytes of what else an access consists of that are shown, before what does not show is escaped.
+/// The largest number of bytes of an access's details that are shown, before characters are
+/// escaped.
 const DETAILS_BYTES_MAX: usize = 16 << 10;
 
-/// One thing that a tool, or a guest by itself, is about to do.
+/// One access that a tool, or a guest by itself, is about to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Access {
-    /// What kind of thing.
+    /// The capability that the access needs.
     pub capability: Capability,
-    /// To what: a path relative to the workspace, `host:port`, a tool's, an agent's or a
-    /// secret's name, a program and its arguments separated by spaces.
+    /// The target of the access: a path relative to the workspace, `host:port`, the name of a tool,
+    /// an agent or a secret, or a program and its arguments separated by spaces.
     pub target: String,
     /// One line for people: `change src/lib.rs`.
     pub title: String,
-    /// What would change, as a unified diff.
+    /// The change as a unified diff, if the access changes a file.
     pub diff: Option<String>,
-    /// What else it consists of, for people, as [`text::lines`] writes it: what a command reads,
-    /// the arguments of a tool.
+    /// Further details for people, escaped as by [`text::lines`]: what a command reads, or the
+    /// arguments of a tool.
     pub details: Option<String>,
-    /// Whether an answer allows it this once only: it offers nothing for longer, and what
-    /// earlier answers granted does not cover it. For what its target does not say whole.
+    /// Whether an answer can allow it only this once: the question offers nothing for longer, and
+    /// earlier answers do not cover it. Set if the target alone does not describe the whole access.
     pub once: bool,
 }
 
 impl Access {
-    /// An access to a target.
+    /// Creates an access to a target.
     #[must_use]
     pub fn new(
         capability: Capability,
@@ -44,8 +45,8 @@ impl Access {
         }
     }
 
-    /// The same with what else it consists of, one thing below the other, as [`text::lines`]
-    /// writes it. What is too long to be shown whole can be allowed this once only.
+    /// Adds further details, one below the other, escaped as by [`text::lines`]. If they are too
+    /// long to be shown completely, the access can be allowed only this once.
     #[must_use]
     pub fn details(mut self, details: &str) -> Self {
         let (head, rest) = details.split_at(details.floor_char_boundary(DETAILS_BYTES_MAX));
@@ -58,14 +59,14 @@ impl Access {
         self
     }
 
-    /// The same, to be allowed by rules or this once.
+    /// Returns the access, which answers can then allow only this once. Rules can still allow it.
     #[must_use]
     pub fn once(mut self) -> Self {
         self.once = true;
         self
     }
 
-    /// The same with what would change.
+    /// Adds the change as a unified diff.
     #[must_use]
     pub fn diff(mut self, diff: impl Into<String>) -> Self {
         self.diff = Some(diff.into());

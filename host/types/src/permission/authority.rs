@@ -1,19 +1,19 @@
-//! What a run may do: what its agent and every agent above it want, within what is granted. The
-//! only place where rules are evaluated. It never asks a user: for [`Verdict::Undecided`], the
-//! host does.
+//! What a run may do: what its agent and every agent above it want, limited to what is granted.
+//! This is the only place where rules are evaluated. It never asks a user: the host does so for
+//! [`Verdict::Undecided`].
 
 use super::{Access, Capability, Grants, Rule};
 use std::sync::Arc;
 
-/// What one run may do.
+/// The authority of one run.
 #[derive(Clone, Debug)]
 pub struct Authority {
-    /// What each agent in the line wants, this run's own last.
+    /// The wants of the agents from the topmost one down to the run's own, which is the last.
     wants: Vec<Arc<[Rule]>>,
     grants: Grants,
 }
 
-/// What follows from rules alone.
+/// The decision that follows from rules alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It is granted.
@@ -29,14 +29,14 @@ pub enum Verdict {
 pub enum DenyReason {
     /// The agent's manifest does not ask for it.
     NotWanted,
-    /// An agent that started this one does not have it either.
+    /// An agent above this one does not have it either.
     NotAbove,
     /// A rule denies it.
     Rule(Box<Rule>),
 }
 
 impl Authority {
-    /// The authority of an agent that a user started, not another agent.
+    /// Returns the authority of an agent that a user started, and no other agent.
     #[must_use]
     pub fn new(wants: Arc<[Rule]>, grants: Grants) -> Self {
         Self {
@@ -45,7 +45,7 @@ impl Authority {
         }
     }
 
-    /// The authority of an agent that this run starts: never more than this run's own.
+    /// Returns the authority of an agent that this run starts. It never exceeds this run's own.
     #[must_use]
     pub fn child(&self, wants: Arc<[Rule]>) -> Self {
         let mut child = self.clone();
@@ -53,13 +53,13 @@ impl Authority {
         child
     }
 
-    /// How many agents stand above.
+    /// Returns how many agents are above this one.
     #[must_use]
     pub fn depth(&self) -> usize {
         self.wants.len() - 1
     }
 
-    /// What follows from the rules, and from what answers granted before.
+    /// Decides by the rules, and by what earlier answers granted.
     #[must_use]
     pub fn evaluate(&self, access: &Access, remembered: &[Rule]) -> Verdict {
         let (capability, target) = (access.capability, access.target.as_str());
@@ -82,13 +82,13 @@ impl Authority {
         }
     }
 
-    /// Whether some of this capability is wanted and granted.
+    /// Whether some targets of this capability are wanted and granted.
     #[must_use]
     pub fn has(&self, capability: Capability) -> bool {
         self.wants_some(capability) && self.grants.has(capability)
     }
 
-    /// Whether all of it is wanted and granted, without exception.
+    /// Whether all targets of this capability are wanted and granted, without exception.
     #[must_use]
     pub fn has_all(&self, capability: Capability) -> bool {
         let whole = |rule: &Rule| rule.pattern().is_none() && rule.is_about(capability);
@@ -96,7 +96,8 @@ impl Authority {
         self.wants.iter().all(all) && self.grants.has_all(capability)
     }
 
-    /// Whether some of it is wanted, and not all of it denied: it might be had by asking.
+    /// Whether some targets of this capability are wanted and not all are denied, so that a user
+    /// might allow them.
     #[must_use]
     pub fn could_have(&self, capability: Capability) -> bool {
         self.wants_some(capability) && !self.grants.denies_all(capability)

@@ -1,17 +1,17 @@
-//! The names of what can be granted.
+//! The capabilities that can be granted.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// Something that an agent may be allowed to do. Nothing granted means nothing allowed.
+/// Something that an agent may be allowed to do. Nothing is allowed unless it is granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Capability {
-    /// See the workspace's files.
+    /// Read the workspace's files.
     ReadFiles,
-    /// Change the workspace's files; includes seeing them.
+    /// Change the workspace's files, which includes reading them.
     WriteFiles,
     /// Ask a model.
     Model,
@@ -19,18 +19,18 @@ pub enum Capability {
     Tools,
     /// Reach hosts on the network.
     Network,
-    /// Keep small values from run to run.
+    /// Store small values that are kept between runs.
     State,
     /// Start runs of other agents.
     RunAgents,
     /// Start programs.
     RunCommands,
-    /// Have secrets put into requests.
+    /// Use secrets in requests.
     Secrets,
 }
 
 impl Capability {
-    /// Every capability, in the order of their declaration.
+    /// Every capability, in the order of declaration.
     pub const ALL: [Self; 9] = [
         Self::ReadFiles,
         Self::WriteFiles,
@@ -43,7 +43,7 @@ impl Capability {
         Self::Secrets,
     ];
 
-    /// The name in manifests, on the command line and in errors.
+    /// Returns the name in manifests, on the command line and in errors.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -66,7 +66,7 @@ impl fmt::Display for Capability {
     }
 }
 
-/// A word that names no capability.
+/// A word that does not name a capability.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no capability `{word}`; the capabilities are {}", names())]
 pub struct UnknownCapability {

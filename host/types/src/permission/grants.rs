@@ -1,12 +1,12 @@
-//! What is granted and what is denied, as rules.
+//! Grants and denials, as rules.
 
 use super::{Capability, Manifest, Rule};
 use serde::{Deserialize, Serialize};
 
-/// Rules that allow, and rules that deny whatever is allowed. Empty by default.
+/// Rules that allow, and rules that deny. A denial takes precedence. Empty by default.
 ///
-/// As JSON: `{"allowed":["read-files"],"denied":["read-files=.env"]}`. What is left out is empty;
-/// a rule or a field that is not known is an error, so that no denial is lost.
+/// As JSON: `{"allowed":["read-files"],"denied":["read-files=.env"]}`. A missing field is empty. An
+/// unknown rule or field is an error, so that no denial is lost.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Grants {
@@ -15,7 +15,7 @@ pub struct Grants {
 }
 
 impl Grants {
-    /// Nothing.
+    /// Returns grants without any rules.
     #[must_use]
     pub fn none() -> Self {
         Self::default()
@@ -42,14 +42,14 @@ impl Grants {
         self
     }
 
-    /// Whether some of this capability is granted.
+    /// Whether some targets of this capability are granted.
     #[must_use]
     pub fn has(&self, capability: Capability) -> bool {
         let some = |rule: &Rule| rule.is_about(capability);
         self.allowed.iter().any(some) && !self.denies_all(capability)
     }
 
-    /// Whether all of this capability is granted, without exception.
+    /// Whether all targets of this capability are granted, without exception.
     #[must_use]
     pub fn has_all(&self, capability: Capability) -> bool {
         let all = |rule: &Rule| rule.pattern().is_none() && rule.is_about(capability);
@@ -61,7 +61,7 @@ impl Grants {
         self.allowed.iter().any(all) && !self.denied.iter().any(exception)
     }
 
-    /// Whether this is granted, denials aside.
+    /// Whether this access is granted by a rule, without regard to denials.
     #[must_use]
     pub fn covers(&self, capability: Capability, target: &str) -> bool {
         self.allowed
@@ -69,7 +69,7 @@ impl Grants {
             .any(|rule| rule.covers(capability, target))
     }
 
-    /// The rule that denies this, if there is one.
+    /// Returns the rule that denies this access, if there is one.
     #[must_use]
     pub fn denial(&self, capability: Capability, target: &str) -> Option<&Rule> {
         self.denied
@@ -77,7 +77,7 @@ impl Grants {
             .find(|rule| rule.denies(capability, target))
     }
 
-    /// Whether everything of this capability is denied.
+    /// Whether all targets of this capability are denied.
     #[must_use]
     pub fn denies_all(&self, capability: Capability) -> bool {
         self.denied
@@ -85,17 +85,17 @@ impl Grants {
             .any(|rule| rule.pattern().is_none() && rule.denies(capability, ""))
     }
 
-    /// What is granted, in the order in which it was.
+    /// Returns the rules that allow, in the order in which they were added.
     pub fn allowed(&self) -> impl Iterator<Item = &Rule> {
         self.allowed.iter()
     }
 
-    /// What is denied, in the order in which it was.
+    /// Returns the rules that deny, in the order in which they were added.
     pub fn denied(&self) -> impl Iterator<Item = &Rule> {
         self.denied.iter()
     }
 
-    /// The capabilities that the manifest requires and that are not granted.
+    /// Returns the capabilities that the manifest requires and that are not granted.
     #[must_use]
     pub fn missing(&self, manifest: &Manifest) -> Vec<Capability> {
         let required = manifest.wants.iter().filter(|want| want.required);

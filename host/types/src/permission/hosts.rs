@@ -1,5 +1,5 @@
-//! How the rules for `network` write hosts: brought to the one spelling that requests have, or
-//! refused, so that a rule never fails to match by how it is written. Resolves no name.
+//! The hosts in rules for `network`. They are converted to the spelling that requests have, or
+//! refused, so that a rule never fails to match because of its spelling. Resolves no names.
 
 use globset::escape;
 use url::Host;
@@ -7,19 +7,19 @@ use url::Host;
 /// A pattern of hosts and their ports, as globs over `host:port`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Hosts {
-    /// What it extends to where it allows: without a port, to those of `http` and `https`.
+    /// The glob for a rule that allows: without a port, the ports of `http` and `https`.
     pub(super) allowed: String,
-    /// What it extends to where it denies: without a port, to all of them.
+    /// The glob for a rule that denies: without a port, all ports.
     pub(super) denied: String,
-    /// Whether it names one host and one port.
+    /// Whether it names exactly one host and one port.
     pub(super) is_exact: bool,
 }
 
 impl Hosts {
-    /// Reads a pattern.
+    /// Parses a pattern.
     ///
     /// # Errors
-    /// Why it names no host, and what to write.
+    /// A text that says why the pattern names no host, and what to write instead.
     pub(super) fn parse(pattern: &str) -> Result<Self, String> {
         if pattern == "*" {
             let every = || "*".to_owned();
@@ -44,7 +44,7 @@ impl Hosts {
     }
 }
 
-/// A port as a glob.
+/// Returns a port as a glob.
 fn port(port: &str) -> Result<String, String> {
     let unfit = || format!("`{port}` is no port; write a number from 1 to 65535, or `*` for all");
     if port.bytes().all(|digit| digit.is_ascii_digit()) {
@@ -59,9 +59,9 @@ fn port(port: &str) -> Result<String, String> {
     }
 }
 
-/// A host as a glob, and whether it is one host alone.
+/// Returns a host as a glob, and whether it is exactly one host.
 fn host(written: &str) -> Result<(String, bool), String> {
-    // An address before all: its brackets are no class of characters.
+    // Addresses come first: their brackets do not enclose a class of characters.
     if written.starts_with('[')
         && let Ok(address @ Host::Ipv6(_)) = Host::parse(written)
     {
@@ -87,13 +87,13 @@ fn is_wild(c: char) -> bool {
     "*?[]{},!".contains(c)
 }
 
-/// A name or an address, as it is spelled in requests.
+/// Returns a name or an address in the spelling of requests.
 fn one(name: &str) -> Result<String, String> {
     let host = Host::parse(name).map_err(|error| format!("`{name}` is no host: {error}"))?;
     Ok(escape(&host.to_string()))
 }
 
-/// A part of a name with wildcards in it somewhere.
+/// Checks one label of a name that may contain wildcards.
 fn label(label: &str) -> Result<String, String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c) || is_wild(c);
     if label.chars().all(plain) {

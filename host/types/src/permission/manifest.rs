@@ -1,28 +1,28 @@
-//! What an agent says of itself. The host trusts nothing in it: an agent can only ask.
+//! The manifest of an agent. The host does not trust it: an agent can only ask.
 
 use super::{Capability, InvalidRule, Rule};
 
-/// What an agent says of itself when it is loaded.
+/// An agent's description of itself, which the host reads when it loads the agent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Manifest {
-    /// Its own name; the embedder's [`AgentId`](crate::id::AgentId) is what counts.
+    /// The agent's own name. The host uses the embedder's [`AgentId`](crate::id::AgentId) instead.
     pub name: String,
     /// Its version.
     pub version: String,
     /// One or two sentences for people.
     pub description: String,
-    /// What it asks for.
+    /// The capabilities that it asks for.
     pub wants: Vec<Want>,
-    /// Capabilities that it asks for and this host does not know.
+    /// Names of capabilities that it asks for and that this host does not know.
     pub unknown_wants: Vec<String>,
-    /// A JSON schema of its configuration, as JSON text.
+    /// A JSON Schema of its configuration, as JSON text.
     pub config_schema: Option<String>,
-    /// What an empty prompt stands for.
+    /// The prompt that replaces an empty one.
     pub default_prompt: Option<String>,
 }
 
 impl Manifest {
-    /// What it asks for, as rules.
+    /// Returns its wants as rules.
     #[must_use]
     pub fn rules(&self) -> Vec<Rule> {
         let rules = self.wants.iter().filter_map(|want| want.rules().ok());
@@ -31,10 +31,10 @@ impl Manifest {
 }
 
 impl Want {
-    /// The same as rules: one for each target, or one for all.
+    /// Returns the want as rules: one for each target, or one for the whole capability.
     ///
     /// # Errors
-    /// [`InvalidRule`] for a target that is no pattern.
+    /// [`InvalidRule`] for a target that is not a valid pattern.
     pub fn rules(&self) -> Result<Vec<Rule>, InvalidRule> {
         if self.scope.is_empty() {
             return Ok(vec![Rule::any(self.capability)]);
@@ -47,12 +47,12 @@ impl Want {
 /// One capability that an agent asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Want {
-    /// Which.
+    /// The capability.
     pub capability: Capability,
-    /// Of which hosts, models, tools; empty for any.
+    /// The hosts, models, tools and so on that it is limited to; empty for all of them.
     pub scope: Vec<String>,
-    /// Whether the agent is of no use without it.
+    /// Whether the agent cannot work without it.
     pub required: bool,
-    /// Why, for people.
+    /// The reason, for people.
     pub reason: String,
 }

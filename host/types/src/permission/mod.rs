@@ -1,5 +1,5 @@
-//! What an agent wants, what it is granted, and what follows from both. Pure: the embedder gives
-//! the grants, and the host asks [`Authority`] before it carries out an access.
+//! What an agent wants, what is granted to it, and the decision that follows from both. Pure: the
+//! embedder gives the grants, and the host asks [`Authority`] before it carries out an access.
 
 mod access;
 mod authority;

@@ -1,12 +1,12 @@
-//! What an answer to a question may allow for longer than once: derived from the request, so
-//! that an answer never grants more than what was asked about.
+//! The rules that an answer to a question may grant for longer than once. They are derived from the
+//! request, so that an answer never grants more than the question asked about.
 
 use super::Capability::{ReadFiles, RunCommands, Tools, WriteFiles};
 use super::rule::escape;
 use super::{Access, Rule};
 
-/// The rules that an answer may grant, the narrowest first: the very thing, then what it is
-/// part of. None of what is allowed once only.
+/// Returns the rules that an answer may grant, the narrowest first: the exact target, then wider
+/// sets that contain it. Empty for an access that can be allowed only once.
 #[must_use]
 pub fn offers(access: &Access) -> Vec<Rule> {
     if access.once {

@@ -1,4 +1,4 @@
-//! One line of what is allowed or denied: a capability, and to what it extends.
+//! One rule: a capability, and the targets that it is allowed or denied for.
 //!
 //! ```text
 //! write-files               everything in the workspace
@@ -19,38 +19,38 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// A capability and the targets to which it extends. Its JSON is the line: `"network=a.example"`.
+/// A capability and the targets that it applies to. Its JSON is the line: `"network=a.example"`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Rule {
     capability: Capability,
-    /// As it was written; `None` for every target.
+    /// The pattern as it was written; `None` for every target.
     pattern: Option<String>,
     matcher: Option<GlobMatcher>,
-    /// What it extends to where it denies, if that is more.
+    /// The targets of the rule if it denies, if they are more than those of a rule that allows.
     barrier: Option<GlobMatcher>,
 }
 
-/// Words that are no rule.
+/// A text that is not a rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidRule {
-    /// The word before `=` names no capability.
+    /// The word before `=` does not name a capability.
     #[error(transparent)]
     Capability(#[from] UnknownCapability),
-    /// What follows `=` is no pattern.
+    /// The text after `=` is not a valid pattern.
     #[error("`{pattern}` is no pattern for `{capability}`: {reason}")]
     Pattern {
-        /// Of which capability.
+        /// The capability before `=`.
         capability: Capability,
-        /// As it was written.
+        /// The pattern as it was written.
         pattern: String,
-        /// What is wrong with it and what would be right.
+        /// What is wrong with it, and what to write instead.
         reason: String,
     },
 }
 
 impl Rule {
-    /// A capability with all its targets.
+    /// Returns the rule for all targets of a capability.
     #[must_use]
     pub fn any(capability: Capability) -> Self {
         Self {
@@ -61,10 +61,10 @@ impl Rule {
         }
     }
 
-    /// A capability and the targets that match a pattern.
+    /// Returns the rule for the targets of a capability that match a pattern.
     ///
     /// # Errors
-    /// [`InvalidRule::Pattern`].
+    /// [`InvalidRule::Pattern`] if the pattern is not valid.
     pub fn only(capability: Capability, pattern: impl Into<String>) -> Result<Self, InvalidRule> {
         let pattern = pattern.into();
         if pattern.trim().is_empty() {
@@ -89,9 +89,9 @@ impl Rule {
         })
     }
 
-    /// The target itself and nothing else, whatever characters it has, those that do not show by
-    /// their numbers; of a directory, by its slash at the end, all that is below. `None` where no
-    /// pattern says it.
+    /// Returns the rule for exactly this target, whatever characters it has; invisible characters
+    /// are written by their numbers. For a directory, which ends in a slash, the rule covers
+    /// everything below it. `None` if no pattern can express it.
     #[must_use]
     pub fn exactly(access: &Access) -> Option<Self> {
         use Capability::{Network, ReadFiles, RunCommands, WriteFiles};
@@ -108,19 +108,19 @@ impl Rule {
         rule.covers(capability, target).then_some(rule)
     }
 
-    /// The capability.
+    /// Returns the capability.
     #[must_use]
     pub fn capability(&self) -> Capability {
         self.capability
     }
 
-    /// The pattern of targets; `None` for every target.
+    /// Returns the pattern of targets; `None` for every target.
     #[must_use]
     pub fn pattern(&self) -> Option<&str> {
         self.pattern.as_deref()
     }
 
-    /// Whether the rule, where it allows, says anything of this capability. Writing files
+    /// Whether the rule, if it allows, concerns some targets of this capability. Writing files
     /// includes reading them.
     #[must_use]
     pub fn is_about(&self, capability: Capability) -> bool {
@@ -128,14 +128,14 @@ impl Rule {
             || (self.capability == Capability::WriteFiles && capability == Capability::ReadFiles)
     }
 
-    /// Whether the rule, where it allows, extends to this. Writing files includes reading them.
+    /// Whether the rule, if it allows, applies to this access. Writing files includes reading them.
     #[must_use]
     pub fn covers(&self, capability: Capability, target: &str) -> bool {
         self.is_about(capability) && self.matches(self.matcher.as_ref(), target)
     }
 
-    /// Whether the rule, where it denies, extends to this. What may not be read may not be
-    /// written either, and a host without a port is barred at every port.
+    /// Whether the rule, if it denies, applies to this access. A file that may not be read may not
+    /// be written either, and a host without a port is denied at every port.
     #[must_use]
     pub fn denies(&self, capability: Capability, target: &str) -> bool {
         let same = self.capability == capability
@@ -153,7 +153,7 @@ impl Rule {
     }
 }
 
-/// Whether a command line is this one, or begins like this one if that ends in ` *`.
+/// Whether a command line equals the pattern or, if the pattern ends in ` *`, begins like it.
 fn is_command(pattern: &str, target: &str) -> bool {
     match pattern.strip_suffix(" *") {
         None => pattern == target,
@@ -163,14 +163,14 @@ fn is_command(pattern: &str, target: &str) -> bool {
     }
 }
 
-/// A pattern that covers a text as it stands, all of which shows. The library's own leaves
-/// backslashes, which escape in ours.
+/// Returns a pattern that matches exactly this text, which has no invisible characters. The glob
+/// library's own function does not escape backslashes, which are escapes in these patterns.
 pub(super) fn escape(text: &str) -> String {
     let pattern = globset::escape(text).replace('\\', r"\\");
     text::line(&pattern).into_owned()
 }
 
-/// A pattern with the characters themselves for each `\u{202e}`, none of which is a wildcard.
+/// Replaces each `\u{202e}` in a pattern by the character itself, none of which is a wildcard.
 fn spelled(pattern: &str) -> String {
     let mut glob = String::with_capacity(pattern.len());
     let mut rest = pattern;
@@ -184,7 +184,7 @@ fn spelled(pattern: &str) -> String {
                 rest = after;
             }
             None => {
-                // The backslash, and what it escapes.
+                // Copies the backslash and the character that it escapes.
                 let pair = escape.chars().take(2).map(char::len_utf8).sum();
                 glob.push_str(&escape[..pair]);
                 rest = &escape[pair..];
@@ -194,7 +194,7 @@ fn spelled(pattern: &str) -> String {
     glob + rest
 }
 
-/// The character that a `\u{…}` at the beginning stands for, and what follows it.
+/// Returns the character of a `\u{…}` at the beginning of the text, and the rest of the text.
 fn numbered(escape: &str) -> Option<(char, &str)> {
     let (number, after) = escape.strip_prefix("\\u{")?.split_once('}')?;
     let number = u32::from_str_radix(number, 16).ok()?;

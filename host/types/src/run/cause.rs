@@ -1,4 +1,4 @@
-//! Why a run ended: the causes, the terminal state and the finish reason of each. Pure.
+//! Why a run ended: the causes, and the terminal state and finish reason of each. Pure.
 
 use super::RunState;
 use crate::session::FinishReason;
@@ -8,26 +8,26 @@ use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
-/// What ended a run. The first cause that is latched stays.
+/// What ended a run. The first cause that is latched is kept.
 ///
-/// [`Cause::name`] is what a [`Receipt`](super::Receipt) and everything for people says:
-/// `user`, `trap(unreachable)`. Its own JSON, which the store keeps, has the name and what comes
-/// with it apart: `{"cause":"trap","kind":"unreachable"}`.
+/// [`Cause::name`] is the form in a [`Receipt`](super::Receipt) and in everything for people:
+/// `user`, `trap(unreachable)`. Its own JSON, which the store keeps, has the name and its details
+/// as separate fields: `{"cause":"trap","kind":"unreachable"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "cause", content = "kind", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Cause {
-    /// The agent returned, with this reason.
+    /// The agent returned with this reason.
     Returned(FinishReason),
     /// A user cancelled.
     User,
     /// The run's deadline passed.
     Deadline,
-    /// The client that asked for it went away, and the run was bound to it.
+    /// The client that asked for the run went away, and the run depended on it.
     ClientGone,
     /// The run that started it ended.
     Parent,
-    /// The agent returned an error, or claimed an end that only the host may write.
+    /// The agent returned an error, or reported an end that only the host may report.
     AgentError,
     /// The component trapped, with the trap's name.
     Trap(String),
@@ -41,13 +41,13 @@ pub enum Cause {
     Shutdown,
     /// The host died; written at its next start.
     HostCrash,
-    /// A name that this version does not know, in the receipt of a later one. No run of this
-    /// host ends so.
+    /// A name that this version does not know, from the receipt of a later version. No run of this
+    /// host ends with it.
     Other(String),
 }
 
 impl Cause {
-    /// The cause's name, as the receipt and the model's history say it: `user`,
+    /// Returns the cause's name, as the receipt and the history that a model sees have it: `user`,
     /// `trap(unreachable)`, …
     #[must_use]
     pub fn name(&self) -> Cow<'_, str> {
@@ -68,9 +68,9 @@ impl Cause {
         })
     }
 
-    /// The cause with this name, as a receipt has it. The name of [`Cause::Returned`] does not
-    /// say with which reason the agent returned: that is [`FinishReason::Unknown`] here, and in
-    /// a receipt the one that stands beside it.
+    /// Returns the cause with this name, as a receipt has it. The name of [`Cause::Returned`] does
+    /// not contain the agent's reason, which is [`FinishReason::Unknown`] here; a receipt has it in
+    /// another field.
     #[must_use]
     pub fn from_name(name: &str) -> Self {
         let kind = |prefix: &str| {
@@ -96,8 +96,8 @@ impl Cause {
         }
     }
 
-    /// The terminal state that the cause leads to. Of [`Cause::Other`] it is not known; the
-    /// receipt has it.
+    /// Returns the terminal state that the cause leads to. For [`Cause::Other`] it is unknown here;
+    /// the receipt has it.
     #[must_use]
     pub fn state(&self) -> RunState {
         match self {
@@ -113,7 +113,7 @@ impl Cause {
         }
     }
 
-    /// The finish reason of the run's last message.
+    /// Returns the finish reason of the run's last message.
     #[must_use]
     pub fn finish_reason(&self) -> FinishReason {
         match self {
@@ -126,7 +126,7 @@ impl Cause {
         }
     }
 
-    /// One line for people, where the end was not the agent's own.
+    /// Returns one line for people, unless the agent itself ended the run.
     #[must_use]
     pub fn title(&self) -> Option<&'static str> {
         Some(match self {
@@ -146,7 +146,7 @@ impl Cause {
         })
     }
 
-    /// Why a tool call has no result: the sentence that stands in for one.
+    /// Returns the sentence that replaces the result of a tool call that has none.
     #[must_use]
     pub fn missing_result(&self, started: bool) -> String {
         let why = match self {
@@ -166,7 +166,7 @@ impl Cause {
         }
     }
 
-    /// Whether an epilogue may follow: the guest was interrupted, the host is staying.
+    /// Whether an epilogue may follow: the guest was interrupted, and the host goes on running.
     #[must_use]
     pub fn allows_epilogue(&self) -> bool {
         !matches!(self, Self::Returned(_) | Self::Shutdown | Self::HostCrash)
@@ -249,7 +249,7 @@ mod tests {
             json.ok().as_deref(),
             Some(r#"{"cause":"returned","kind":"end_turn"}"#)
         );
-        // Of no version that was ever released: damage, not a cause.
+        // Never released in any version: this is damage, not a cause.
         assert!(serde_json::from_str::<Cause>(r#"{"cause":"owner-lost"}"#).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! A run as plain values: what began it, its states, the causes of its end, and its receipt.
+//! Runs as plain values: their origin, their states, the causes of their end, and receipts.
 
 mod cause;
 mod origin;

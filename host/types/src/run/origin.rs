@@ -1,4 +1,4 @@
-//! What began a run. The store keeps it with the prompt, the log tells it in `run.queued`.
+//! What began a run. The store keeps it with the prompt, and `run.queued` contains it.
 
 crate::open_words! {
     /// What began a run. Its JSON is one word.
@@ -7,13 +7,13 @@ crate::open_words! {
         User = "user",
         /// A tool call of another run.
         Parent = "parent",
-        /// A user went on with a run that ended early.
+        /// A user resumed a run that ended early.
         Resume = "resume",
-        /// The time came that the session's last run waited for.
+        /// The time came for which the session's last run waited.
         Wake = "wake",
-        /// An answer came that the session's last run waited for.
+        /// The answer came for which the session's last run waited.
         Answer = "answer",
-        /// The session was copied from another one: the run holds what was copied.
+        /// The session was copied from another one; this run holds the copied messages.
         Fork = "fork",
         ..
         /// A word that this version does not know.
@@ -22,8 +22,8 @@ crate::open_words! {
 }
 
 impl Origin {
-    /// Whether the run begins with a message of the user's role: its prompt holds words that are
-    /// not in the session yet.
+    /// Whether the run begins with a message of the user: its prompt contains text that is not in
+    /// the session yet.
     #[must_use]
     pub fn brings_message(&self) -> bool {
         matches!(self, Self::User | Self::Parent | Self::Answer)

@@ -1,4 +1,4 @@
-//! The receipt: a run's end as the caller of the run gets it. Pure values.
+//! The receipt: a run's end as its caller receives it. Plain values.
 
 use super::{Cause, RunState};
 use crate::id::RunId;
@@ -12,27 +12,29 @@ use std::time::Duration;
 /// the finishing transaction, which had not committed by the waiter's deadline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-// The derived functions become inherent ones; the traits are below, where the cause is put together.
+// The derived functions become inherent ones. The trait implementations are below, where the cause
+// is assembled.
 #[serde(remote = "Self")]
 #[non_exhaustive]
 pub struct Receipt {
-    /// The run.
+    /// The id of the run.
     pub run: RunId,
-    /// Its terminal state, or `finishing` while provisional.
+    /// Its terminal state, or `finishing` while the receipt is provisional.
     pub state: RunState,
-    /// What ended it; as JSON its name: `returned`, `user`, `trap(unreachable)`, …
+    /// What ended the run; in JSON its name: `returned`, `user`, `trap(unreachable)`, …
     #[serde(with = "cause_name")]
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub cause: Cause,
-    /// What happened, for people.
+    /// What happened, for people, if there is more to say than the cause.
     pub detail: Option<String>,
     /// The finish reason of its last message.
     pub finish_reason: FinishReason,
-    /// Microseconds from the latching of the cause to the guest being gone.
+    /// Microseconds between the latching of the cause and the end of the guest.
     pub stop_us: u64,
-    /// Microseconds from there to the start of the finishing transaction that committed.
+    /// Microseconds between the end of the guest and the start of the finishing transaction that
+    /// committed.
     pub persist_us: u64,
-    /// Microseconds that the epilogue took, if there was one.
+    /// Microseconds that the epilogue took, if one ran.
     pub epilogue_us: Option<u64>,
     /// Bytes of text that the run appended.
     pub text_bytes: u64,
@@ -40,13 +42,13 @@ pub struct Receipt {
     pub parts: u64,
     /// The run's deadline in milliseconds, if it had one.
     pub run_deadline_ms: Option<u64>,
-    /// The finishing write's own deadline in milliseconds.
+    /// The deadline of the finishing transaction in milliseconds.
     pub finish_deadline_ms: u64,
-    /// Whether the finishing write took longer than its deadline.
+    /// Whether the finishing transaction took longer than its deadline.
     pub finish_deadline_expired: bool,
-    /// Whether the end is on disk.
+    /// Whether the end is durable.
     pub persisted: bool,
-    /// What the run used.
+    /// The resources that the run used.
     pub usage: RunUsage,
 }
 
@@ -59,7 +61,7 @@ impl Serialize for Receipt {
 impl<'de> Deserialize<'de> for Receipt {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut receipt = Self::deserialize(deserializer)?;
-        // The cause's name does not tell the reason; the field beside it does.
+        // The cause's name does not contain the reason; the field beside it does.
         if let Cause::Returned(reason) = &mut receipt.cause {
             *reason = receipt.finish_reason;
         }
@@ -67,7 +69,7 @@ impl<'de> Deserialize<'de> for Receipt {
     }
 }
 
-/// A cause by its name alone.
+/// Serialises a cause by its name alone.
 mod cause_name {
     use super::{Cause, Deserialize, Deserializer, Serializer};
     use std::borrow::Cow;
@@ -87,7 +89,7 @@ mod cause_name {
     }
 }
 
-/// What a run used.
+/// The resources that a run used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RunUsage {
@@ -95,75 +97,75 @@ pub struct RunUsage {
     pub input_tokens: u64,
     /// Tokens that models wrote.
     pub output_tokens: u64,
-    /// What they cost, in millionths of a US dollar; 0 if the price is not known.
+    /// The cost of these tokens, in millionths of a US dollar; 0 if the price is unknown.
     #[serde(default)]
     pub cost_micros: u64,
-    /// Bytes of guest memory at the highest, summed over all memories.
+    /// The largest number of bytes of guest memory, summed over all memories.
     pub peak_memory_bytes: u64,
-    /// Microseconds of processor time inside the sandbox, host calls included.
+    /// Microseconds of processor time inside the sandbox, including host calls.
     pub guest_cpu_us: u64,
-    /// Calls from the guest into `lastword:agent`.
+    /// The number of calls from the guest into `lastword:agent`.
     pub host_calls: u64,
 }
 
-/// What is known of a run's end before its finishing transaction begins.
+/// What is known about a run's end before its finishing transaction begins.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunOutcome {
-    /// What ended it.
+    /// What ended the run.
     pub cause: Cause,
-    /// What happened, for people.
+    /// What happened, for people, if there is more to say than the cause.
     pub detail: Option<String>,
-    /// From the latching of the cause to the guest being gone.
+    /// The time between the latching of the cause and the end of the guest.
     pub stop: Duration,
-    /// How long the epilogue took, if there was one.
+    /// How long the epilogue took, if one ran.
     pub epilogue: Option<Duration>,
     /// The run's deadline, if it had one.
     pub run_deadline: Option<Duration>,
-    /// The finishing write's own deadline.
+    /// The deadline of the finishing transaction.
     pub finish_deadline: Duration,
-    /// Guest memory, processor time and calls; the tokens are the transcript's.
+    /// Guest memory, processor time and calls. The transcript counts the tokens.
     pub usage: RunUsage,
     /// What queues the session's next run, if the run ended waiting for something.
     pub wait: Option<Wait>,
 }
 
-/// What a run that is over waits for. Whichever comes first queues the session's next run,
-/// which is durable in its turn; nothing is kept in memory for it.
+/// What a run that has ended waits for. The first one to come queues the session's next run. The
+/// wait is durable, and nothing is kept in memory for it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Wait {
-    /// A time, from the run's end on.
+    /// A time, counted from the run's end.
     pub after: Option<Duration>,
-    /// The answer to this question.
+    /// A question whose answer is awaited.
     pub question: Option<Question>,
-    /// What the run that a time begins takes over.
+    /// The usage that the run takes over if a time begins it.
     pub carried: CarriedUsage,
 }
 
-/// What the runs of a session used that began by a time one after the other, without a person in
-/// between: the limits of one run go on over all of them.
+/// The usage of consecutive runs of a session that a time began, without a person in between: they
+/// share the limits of one run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CarriedUsage {
-    /// How many of them a time began.
+    /// How many of these runs a time began.
     pub wakes: u32,
-    /// Tokens of models, those of runs that they started included.
+    /// Tokens of models, including those of child runs.
     pub tokens: u64,
-    /// What the models cost, in millionths of a US dollar.
+    /// The cost of these tokens, in millionths of a US dollar.
     pub cost_micros: u64,
-    /// Tool calls.
+    /// The number of tool calls.
     pub tool_calls: u64,
-    /// Milliseconds that they ran.
+    /// Milliseconds that these runs took.
     pub run_ms: u64,
-    /// Bytes that they said.
+    /// Bytes of output.
     pub output_bytes: u64,
-    /// Entries that they made in the log.
+    /// The number of entries in the log.
     pub log_entries: u64,
-    /// Bytes of files and of data parts, whichever are more.
+    /// Bytes of files or of data parts, whichever is larger.
     pub written_bytes: u64,
 }
 
 impl CarriedUsage {
-    /// What it is with that of a further run.
+    /// Returns the sum of this usage and that of a further run.
     #[must_use]
     pub fn plus(self, run: Self) -> Self {
         Self {
@@ -180,7 +182,7 @@ impl CarriedUsage {
 }
 
 impl RunOutcome {
-    /// An end of which only the cause is known, as recovery writes it.
+    /// Creates an end of which only the cause is known, as recovery writes it.
     #[must_use]
     pub fn of(cause: Cause) -> Self {
         Self {
@@ -195,7 +197,7 @@ impl RunOutcome {
         }
     }
 
-    /// The receipt of a run that ended so.
+    /// Returns the receipt of a run with this end.
     #[must_use]
     pub fn receipt(&self, run: RunId, said: OutputStats, persist: Duration) -> Receipt {
         Receipt {
@@ -224,12 +226,12 @@ impl RunOutcome {
     }
 }
 
-/// What a run said, counted.
+/// Counts of a run's output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OutputStats {
     /// Bytes of text.
     pub text_bytes: u64,
-    /// Parts in its messages.
+    /// The number of parts in its messages.
     pub parts: u64,
     /// Tokens of its model calls.
     pub usage: Usage,

@@ -7,27 +7,27 @@
 //!   │ └─Resume── Held ◀─Hold── Queued                       │
 //!   └──────────────────────Withdraw────────────────▶ Cancelled
 //! ```
-//! Knows no time, no store and no guest.
+//! Knows nothing of time, the store or the guest.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The state of a run. The crate's contract says what is durable on entering each.
+/// The state of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum RunState {
-    /// Accepted; waits for its session and a slot.
+    /// Accepted, and waits for its session and a slot.
     Queued,
-    /// Was queued when its workspace closed or its host ended; waits to be resumed.
+    /// Was queued when its workspace closed or its host ended, and waits to be resumed.
     Held,
     /// The agent has been called.
     Running,
-    /// The agent is gone or going; the finishing transaction is under way.
+    /// The agent has returned or is being stopped, and the finishing transaction is under way.
     Finishing,
     /// The agent returned.
     Completed,
-    /// Someone, or a deadline, stopped it.
+    /// A user, a client, a parent or a deadline stopped it.
     Cancelled,
     /// The agent or its sandbox failed.
     Failed,
@@ -35,20 +35,20 @@ pub enum RunState {
     Interrupted,
 }
 
-/// What can happen to a run.
+/// An event in the life of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RunEvent {
-    /// A slot is held and the session's previous run has ended.
+    /// A slot is free and the session's previous run has ended.
     Start,
     /// Its workspace closes, or the host that had queued it is gone.
     Hold,
     /// A held run is put back into the queue.
     Resume,
-    /// It is cancelled before it started.
+    /// It was cancelled before it started.
     Withdraw,
-    /// Its first cause latched.
+    /// Its first cause was latched.
     Finish,
-    /// Its finishing transaction committed in this terminal state.
+    /// Its finishing transaction committed with this terminal state.
     End(RunState),
 }
 
@@ -56,9 +56,9 @@ pub enum RunEvent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a run cannot go through {event:?} while it is {state}")]
 pub struct IllegalTransition {
-    /// Where the run stood.
+    /// The state of the run.
     pub state: RunState,
-    /// What should have happened to it.
+    /// The event that was refused.
     pub event: RunEvent,
 }
 
@@ -75,10 +75,10 @@ impl RunState {
         Self::Interrupted,
     ];
 
-    /// The state after `event`.
+    /// Returns the state after `event`.
     ///
     /// # Errors
-    /// [`IllegalTransition`] for every pair that is not in the diagram.
+    /// [`IllegalTransition`] for every pair of state and event that is not in the diagram.
     pub fn next(self, event: RunEvent) -> Result<Self, IllegalTransition> {
         Ok(match (self, event) {
             (Self::Queued, RunEvent::Start) => Self::Running,
@@ -91,7 +91,7 @@ impl RunState {
         })
     }
 
-    /// Whether the run is over.
+    /// Whether the run has ended.
     #[must_use]
     pub fn is_terminal(self) -> bool {
         matches!(
@@ -100,7 +100,7 @@ impl RunState {
         )
     }
 
-    /// The word that is stored and shown.
+    /// Returns the word that is stored and shown.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -115,7 +115,7 @@ impl RunState {
         }
     }
 
-    /// The state with this word.
+    /// Returns the state with this word.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == word)
@@ -132,7 +132,7 @@ impl fmt::Display for RunState {
 mod tests {
     use super::*;
 
-    /// The whole table, written out: a pair that is not here must be refused.
+    /// The whole table. A pair that is not in it must be refused.
     fn allowed() -> Vec<(RunState, RunEvent, RunState)> {
         use RunState::*;
         let mut table = vec![

@@ -5,7 +5,7 @@ use crate::id::RunId;
 use crate::run::{Receipt, RunState};
 use serde::{Deserialize, Serialize};
 
-/// A session with everything that its runs said.
+/// A session with the output of all its runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Export {
@@ -23,9 +23,9 @@ pub struct ExportedRun {
     pub id: RunId,
     /// Its state.
     pub state: RunState,
-    /// Its end, if it has one.
+    /// Its receipt, if it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<Receipt>,
-    /// Its messages, those with a place in the history first, in order.
+    /// Its messages in order: first those with a place in the history, then the others.
     pub messages: Vec<Message>,
 }

@@ -5,13 +5,13 @@ use std::fmt;
 
 /// Why a message ended.
 ///
-/// Everything up to [`FinishReason::Unknown`] is for agents and models to say; the last
-/// three are the host's alone.
+/// Agents and models may report every reason up to [`FinishReason::Unknown`]; only the host reports
+/// the last three.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
-    /// The agent had nothing more to say.
+    /// The agent's answer is complete.
     EndTurn,
     /// The model's output limit was reached.
     MaxTokens,
@@ -21,7 +21,7 @@ pub enum FinishReason {
     ContentFilter,
     /// The run waits for a timer or an answer, which will queue a new run.
     Waiting,
-    /// A reason newer than this host, or none.
+    /// An unknown reason, or none.
     Unknown,
     /// A user, a deadline or a parent stopped the run.
     Cancelled,
@@ -32,7 +32,7 @@ pub enum FinishReason {
 }
 
 impl FinishReason {
-    /// The word that is stored and shown.
+    /// Returns the word that is stored and shown.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -48,7 +48,8 @@ impl FinishReason {
         }
     }
 
-    /// What an agent may claim of its own end; `None` for the host's own three.
+    /// Returns the reason if an agent may report it; `None` for the three that only the host
+    /// reports.
     #[must_use]
     pub fn from_agent(word: Option<&str>) -> Option<Self> {
         Some(match word {

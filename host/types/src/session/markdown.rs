@@ -1,6 +1,6 @@
-//! A whole session as a page for people, in Markdown. Words of agents, people and tools are Markdown
-//! themselves, and may end anywhere, since a run can be stopped within them: each is embedded so
-//! that what it opened is closed before anything follows. Pure.
+//! A whole session as a Markdown page for people. Texts of agents, people and tools are Markdown
+//! themselves and can end anywhere, since a run can be stopped while it writes them. Each is
+//! embedded so that everything that it opens is closed before the next one. Pure.
 //!
 //! | words | embedded |
 //! |---|---|
@@ -16,8 +16,8 @@ use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag};
 use std::fmt::Write as _;
 
 impl Export {
-    /// The same as Markdown: the title, who spoke, tool calls as code, and why a run ended
-    /// early.
+    /// Returns the session as Markdown: the title, each message with its author, tool calls as
+    /// code, and why a run ended early.
     #[must_use]
     pub fn to_markdown(&self) -> String {
         let mut page = String::new();
@@ -38,7 +38,7 @@ impl Export {
     }
 }
 
-/// A block, and the empty line behind it.
+/// Writes a block, and the empty line after it.
 fn line(page: &mut String, text: &str) {
     // Writing to a string cannot fail.
     let _ = write!(page, "{text}\n\n");
@@ -79,7 +79,7 @@ fn write_part(page: &mut String, part: &Part) {
             line(page, &format!("*{}*:", inline(kind)));
             line(page, &fenced("json", json));
         }
-        // The run says how it ended.
+        // The run itself shows how it ended.
         PartBody::Finish { .. } => {}
     }
 }
@@ -105,7 +105,7 @@ fn write_result(page: &mut String, result: &ToolResult) {
     }
 }
 
-/// Bytes, by name, type and size.
+/// Describes data by name, type and size.
 fn data(name: Option<&str>, media_type: &str, bytes: u64) -> String {
     let name = name
         .map(|name| format!("{}, ", code(name)))
@@ -113,7 +113,7 @@ fn data(name: Option<&str>, media_type: &str, bytes: u64) -> String {
     format!("*{name}{}, {bytes} bytes*", inline(media_type))
 }
 
-/// How a run ended that did not complete, or that has no end.
+/// Returns how a run ended that did not complete, or that has no end.
 fn label(run: &ExportedRun) -> Option<String> {
     let Some(receipt) = &run.receipt else {
         return Some(format!("**{}**", run.state));
@@ -131,12 +131,13 @@ fn label(run: &ExportedRun) -> Option<String> {
 
 fn quoted(text: &str) -> String {
     let embedded = embedded(text);
-    // A carriage return ends a line, too.
+    // A carriage return ends a line as well.
     let lines = embedded.split(['\n', '\r']).map(|line| format!("> {line}"));
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Markdown within a page of Markdown: nothing that it leaves open reaches what follows.
+/// Returns Markdown that can be embedded in a page: nothing that it leaves open affects what
+/// follows.
 fn embedded(text: &str) -> String {
     let mut text = without_html(text.trim_end());
     if let Some(fence) = open_fence(&text) {
@@ -146,8 +147,8 @@ fn embedded(text: &str) -> String {
     text
 }
 
-/// The text with its HTML shown as it is written: tags and comments that are not closed would
-/// swallow, strike or fold what follows.
+/// Returns the text with its HTML escaped: tags and comments that are not closed would hide or
+/// reformat what follows.
 fn without_html(text: &str) -> String {
     let mut text = text.to_owned();
     loop {
@@ -173,7 +174,8 @@ fn without_html(text: &str) -> String {
     }
 }
 
-/// What closes the fence that a text leaves open. Every other block ends where a heading begins.
+/// Returns the fence that closes the one that a text leaves open, if there is one. A heading ends
+/// every other block.
 fn open_fence(text: &str) -> Option<String> {
     let closed = format!("{text}\n\n# x");
     let mut depth = 0_usize;
@@ -198,13 +200,13 @@ fn open_fence(text: &str) -> Option<String> {
     Some(opening.chars().take_while(|c| *c == mark).collect())
 }
 
-/// Words within a line, which neither end it nor begin HTML there.
+/// Returns words for a line, escaped so that they neither end the line nor begin HTML.
 fn inline(text: &str) -> String {
     let words: Vec<_> = text.split_whitespace().collect();
     words.join(" ").replace('<', "&lt;")
 }
 
-/// A name as code within a line.
+/// Returns a name as inline code.
 fn code(name: &str) -> String {
     let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
     let marks = "`".repeat(longest_run(&name) + 1);
@@ -214,13 +216,13 @@ fn code(name: &str) -> String {
     format!("{marks}{name}{marks}")
 }
 
-/// A block of code whose fence is longer than any that stands in it.
+/// Returns a block of code whose fence is longer than any in the text.
 fn fenced(language: &str, text: &str) -> String {
     let fence = "`".repeat(3.max(longest_run(text) + 1));
     format!("{fence}{language}\n{}\n{fence}", text.trim_end())
 }
 
-/// How many backticks follow each other at most.
+/// Returns the length of the longest sequence of backticks.
 fn longest_run(text: &str) -> usize {
     let mut longest = 0;
     let mut length = 0;

@@ -1,4 +1,4 @@
-//! Finds the media type of bytes by how they begin, independent of a file name.
+//! Detects the media type of bytes by their beginning, independent of a file name.
 
 /// The first bytes of common kinds of files.
 const KNOWN: [(&[u8], &str); 10] = [
@@ -14,7 +14,7 @@ const KNOWN: [(&[u8], &str); 10] = [
     (b"SQLite format 3\0", "application/vnd.sqlite3"),
 ];
 
-/// The media type of bytes that begin as one of a few kinds of files does.
+/// Returns the media type if the bytes begin like one of the known kinds of files.
 #[must_use]
 pub fn media_type_of(bytes: &[u8]) -> Option<&'static str> {
     let known = KNOWN.iter().find(|(magic, _)| bytes.starts_with(magic));

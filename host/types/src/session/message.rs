@@ -5,12 +5,12 @@ use crate::clock::UnixMillis;
 use crate::id::{MessageId, RunId};
 use serde::{Deserialize, Serialize};
 
-/// Who speaks.
+/// The role of a message's author.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// The user, or another agent, that sends the prompt.
+    /// The user, or the agent that sent the prompt.
     User,
     /// The agent.
     Assistant,
@@ -21,7 +21,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// The word that is stored and shown.
+    /// Returns the word that is stored and shown.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -32,7 +32,7 @@ impl Role {
         }
     }
 
-    /// The role with this word.
+    /// Returns the role with this word.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         let all = [Self::User, Self::Assistant, Self::Tool, Self::System];
@@ -40,7 +40,7 @@ impl Role {
     }
 }
 
-/// A message of a session, whole or still growing.
+/// A message of a session, finished or still growing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Message {
@@ -48,36 +48,36 @@ pub struct Message {
     pub id: MessageId,
     /// The run that it belongs to.
     pub run: RunId,
-    /// Its place in the session's history, from 1; `None` until the run of a queued prompt starts,
-    /// and for good if that prompt is taken back.
-    /// The order of messages depends on this alone, never on a clock.
+    /// Its place in the session's history, from 1. `None` until the run of a queued prompt starts,
+    /// and permanently if that prompt is taken back. It alone decides the order of messages, never
+    /// a clock.
     pub ordinal: Option<u64>,
-    /// Who speaks.
+    /// The role of its author.
     pub role: Role,
-    /// What is said.
+    /// Its content.
     pub parts: Vec<Part>,
     /// The model that wrote it, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// Where that model runs.
+    /// The provider of that model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
     /// Why it ended; `None` while it grows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finish: Option<FinishReason>,
-    /// When it was begun.
+    /// Unix time in milliseconds when it was begun.
     pub created_ms: UnixMillis,
-    /// When it ended.
+    /// Unix time in milliseconds when it ended, if it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_ms: Option<UnixMillis>,
-    /// What came with it.
+    /// Named JSON values beside its fields.
     #[serde(default, skip_serializing_if = "Extra::is_empty")]
     #[cfg_attr(feature = "openapi", schema(value_type = std::collections::BTreeMap<String, String>))]
     pub extra: Extra,
 }
 
 impl Message {
-    /// An empty message without a place yet.
+    /// Creates an empty message without a place in the history.
     #[must_use]
     pub fn begin(id: MessageId, run: RunId, role: Role, now: UnixMillis) -> Self {
         Self {
@@ -95,7 +95,7 @@ impl Message {
         }
     }
 
-    /// All text parts, joined.
+    /// Returns all text parts, joined.
     #[must_use]
     pub fn text(&self) -> String {
         self.parts.iter().filter_map(Part::as_text).collect()

@@ -6,7 +6,7 @@ use crate::clock::UnixMillis;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Named JSON texts beside the typed fields, kept and handed back verbatim: what
+/// Named JSON texts beside the typed fields, which are kept and returned unchanged: values that
 /// providers need back (thought signatures), citations.
 pub type Extra = BTreeMap<String, String>;
 
@@ -14,10 +14,10 @@ pub type Extra = BTreeMap<String, String>;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Part {
-    /// What the part says.
+    /// The kind and the content of the part.
     #[serde(flatten)]
     pub body: PartBody,
-    /// What came with it.
+    /// Named JSON values beside the typed fields.
     #[serde(default, skip_serializing_if = "Extra::is_empty")]
     #[cfg_attr(feature = "openapi", schema(value_type = std::collections::BTreeMap<String, String>))]
     pub extra: Extra,
@@ -33,13 +33,13 @@ impl From<PartBody> for Part {
 }
 
 impl Part {
-    /// A text part.
+    /// Creates a text part.
     #[must_use]
     pub fn text(text: impl Into<String>) -> Self {
         PartBody::Text { text: text.into() }.into()
     }
 
-    /// The text, when it is a text part.
+    /// Returns the text, if this is a text part.
     #[must_use]
     pub fn as_text(&self) -> Option<&str> {
         match &self.body {
@@ -48,13 +48,13 @@ impl Part {
         }
     }
 
-    /// Whether it is a text of nothing but white space.
+    /// Whether this is a text of white space alone.
     #[must_use]
     pub fn is_blank(&self) -> bool {
         self.as_text().is_some_and(|text| text.trim().is_empty())
     }
 
-    /// Whether it names bytes.
+    /// Whether the part refers to stored bytes.
     #[must_use]
     pub fn is_data(&self) -> bool {
         matches!(self.body, PartBody::Data { .. })
@@ -66,51 +66,51 @@ impl Part {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum PartBody {
-    /// Said to the user.
+    /// Text for the user.
     Text {
         /// UTF-8, as appended.
         text: String,
     },
-    /// Thought aloud.
+    /// Reasoning of the model.
     Reasoning {
         /// UTF-8, as appended.
         text: String,
-        /// When the first byte of it was appended.
+        /// Unix time in milliseconds when the first byte of it was appended.
         started_ms: UnixMillis,
-        /// When something else followed it; `None` while it is open.
+        /// Unix time in milliseconds when the next part began; `None` while it is open.
         ended_ms: Option<UnixMillis>,
     },
     /// A tool call that the model or the agent made.
     ToolCall(ToolCall),
-    /// What came of a tool call.
+    /// The result of a tool call.
     ToolResult(ToolResult),
-    /// Bytes, kept by the store under their digest.
+    /// Bytes, which the store keeps under their digest.
     Data {
-        /// As the agent named it, such as `image/png`.
+        /// The media type that the agent gave, such as `image/png`.
         media_type: String,
-        /// A file name, if there is one.
+        /// The file name, if there is one.
         name: Option<String>,
-        /// Where the bytes are.
+        /// The digest of the bytes.
         blob: BlobId,
-        /// How many bytes.
+        /// The number of bytes.
         bytes: u64,
     },
-    /// The message's end.
+    /// The end of the message.
     Finish {
-        /// Why.
+        /// Why the message ended.
         reason: FinishReason,
-        /// One line for people, when something went wrong.
+        /// One line for people, if something went wrong.
         title: Option<String>,
-        /// What happened and what to do, when something went wrong.
+        /// What happened and what to do, if something went wrong.
         details: Option<String>,
-        /// When.
+        /// Unix time in milliseconds when the message ended.
         at_ms: UnixMillis,
     },
     /// A kind newer than this host.
     Other {
-        /// Its name.
+        /// The name of the kind.
         kind: String,
-        /// Its JSON, verbatim.
+        /// The part's JSON, unchanged.
         json: String,
     },
 }
@@ -119,15 +119,15 @@ pub enum PartBody {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ToolCall {
-    /// Unique within the session; minted by the host if the provider gave none.
+    /// Unique within the session. The host creates it if the provider gave none.
     pub id: String,
     /// The tool's name.
     pub name: String,
     /// The arguments, as JSON text; incomplete until `finished`.
     pub input: String,
-    /// The arguments are complete.
+    /// Whether the arguments are complete.
     pub finished: bool,
-    /// The host began to carry it out, so that it may have taken effect.
+    /// Whether the host began to carry the call out, so that it may have had effects.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub started: bool,
 }
@@ -136,19 +136,19 @@ pub struct ToolCall {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ToolResult {
-    /// The call that it answers.
+    /// The id of the tool call.
     pub call_id: String,
     /// The tool's name.
     pub name: String,
-    /// For the model.
+    /// The result for the model.
     pub content: Vec<Content>,
-    /// The same for programs, as JSON text.
+    /// The result for programs, as JSON text, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub structured: Option<String>,
-    /// For clients only (diffs, durations), as JSON text.
+    /// Further JSON text for clients only (diffs, durations), if there is any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<String>,
-    /// The call failed, or never ran.
+    /// Whether the call failed, or was never carried out.
     pub is_error: bool,
 }
 
@@ -162,22 +162,22 @@ pub enum Content {
         /// The text.
         text: String,
     },
-    /// Bytes, kept by the store under their digest.
+    /// Bytes, which the store keeps under their digest.
     Data {
-        /// Such as `image/png`.
+        /// The media type, such as `image/png`.
         media_type: String,
-        /// A file name, if there is one.
+        /// The file name, if there is one.
         name: Option<String>,
-        /// Where the bytes are.
+        /// The digest of the bytes.
         blob: BlobId,
-        /// How many bytes.
+        /// The number of bytes.
         bytes: u64,
     },
     /// A kind newer than this host.
     Other {
-        /// Its name.
+        /// The name of the kind.
         kind: String,
-        /// Its JSON, verbatim.
+        /// The JSON of this piece, unchanged.
         json: String,
     },
 }

@@ -1,4 +1,4 @@
-//! What a run asks users, and what they answer. Pure values.
+//! Questions of runs to users, and the answers. Plain values.
 
 use crate::clock::UnixMillis;
 use crate::id::{AgentId, GrantId, QuestionId, RunId, SessionId};
@@ -10,51 +10,51 @@ use serde::{Deserialize, Serialize};
 pub struct Question {
     /// Its id.
     pub id: QuestionId,
-    /// The session in which it is asked.
+    /// The session of the run that asks.
     pub session: SessionId,
-    /// The run that asks.
+    /// The run that asks the question.
     pub run: RunId,
-    /// The agent that asks.
+    /// The agent that asks the question.
     pub agent: AgentId,
-    /// The tool call for which it is asked, if it is for one.
+    /// The id of the tool call that needs the answer, if one does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call: Option<String>,
-    /// What is asked.
+    /// The content of the question.
     #[serde(flatten)]
     pub asked: Asked,
-    /// When.
+    /// Unix time in milliseconds when it was asked.
     pub asked_ms: UnixMillis,
 }
 
-/// What is asked.
+/// The content of a question.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Asked {
-    /// Whether something may be done. Answered with `allow` or `deny`.
+    /// Asks whether an access is allowed. Answered with `allow` or `deny`.
     Permission {
-        /// The capability that it needs.
+        /// The capability that the access needs.
         capability: String,
-        /// What is accessed: a path, `host:port`, a name, a command line.
+        /// The target of the access: a path, `host:port`, a name, a command line.
         target: String,
         /// One line for people.
         title: String,
-        /// What would change, as a unified diff.
+        /// The change as a unified diff, if the access changes a file.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         diff: Option<String>,
-        /// What else it consists of: what a command reads, the arguments of a tool, a prompt.
+        /// Further details: what a command reads, the arguments of a tool, a prompt.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         details: Option<String>,
-        /// What an answer may allow for longer than this once, the narrowest first. Derived
-        /// from the request; no other rule can be granted by answering. Empty where it can be
-        /// allowed this once only.
+        /// The rules that an answer may grant for longer than this once, the narrowest first. They
+        /// are derived from the request, and an answer can grant no others. Empty if the access can
+        /// be allowed only this once.
         offers: Vec<String>,
     },
-    /// Something that only a person knows. Answered with `text`.
+    /// Asks for a text from a person. Answered with `text`.
     Input {
         /// The question.
         text: String,
-        /// The answers to choose from; others are possible too.
+        /// Suggested answers; other answers are possible too.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         choices: Vec<String>,
     },
@@ -65,63 +65,63 @@ pub enum Asked {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "answer", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Answer {
-    /// It may be done.
+    /// The access is allowed.
     Allow {
-        /// For how long the like may be done without asking. Default: this once.
+        /// How long similar accesses are allowed without a question. Default: only this once.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         remember: Option<Remember>,
     },
-    /// It may not be done.
+    /// The access is denied.
     Deny {
-        /// Why, for the agent.
+        /// The reason, for the agent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
-    /// What the person says.
+    /// The text of a person.
     Text {
-        /// In their words.
+        /// The text.
         text: String,
     },
 }
 
-/// For how long an answer holds.
+/// How long an answer applies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Remember {
-    /// Where it stands.
+    /// The sessions in which it applies.
     pub within: Within,
-    /// One of the question's offers; the narrowest if it is left out.
+    /// One of the question's offers; the narrowest one if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
 }
 
-/// Where a grant holds.
+/// The sessions in which a grant applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Within {
-    /// In this session.
+    /// This session.
     Session,
-    /// In every session of this agent in this workspace.
+    /// Every session of this agent in this workspace.
     Workspace,
 }
 
-/// What an answer granted, until a user revokes it.
+/// A grant of an answer, which applies until a user revokes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Granted {
     /// Its id.
     pub id: GrantId,
-    /// The only session in which it holds; without one it holds in every session of the agent in
+    /// The only session in which it applies. If absent, it applies in every session of the agent in
     /// its workspace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionId>,
-    /// To which agent.
+    /// The agent that it is granted to.
     pub agent: AgentId,
-    /// What: `write-files=src/lib.rs`.
+    /// The rule, such as `write-files=src/lib.rs`.
     pub rule: String,
-    /// When.
+    /// Unix time in milliseconds when it was granted.
     pub granted_ms: UnixMillis,
 }
 
@@ -130,7 +130,7 @@ pub struct Granted {
 pub enum QuestionState {
     /// It has no answer yet.
     Open,
-    /// This was the first answer.
+    /// It was answered; this was the first answer.
     Answered(Answer),
     /// It got no answer in time: its run ended, or went on without one.
     Dismissed,

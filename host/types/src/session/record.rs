@@ -1,27 +1,27 @@
-//! A session and a workspace as values, and the usage that a session sums.
+//! Sessions, their plans and their usage, and workspaces, as plain values.
 
 use crate::clock::UnixMillis;
 use crate::id::{AgentId, MessageId, SessionId, WorkspaceId};
 use serde::{Deserialize, Serialize};
 
-/// Characters of the longest title that is made from a prompt.
+/// The largest number of characters of a title that is made from a prompt.
 pub const TITLE_CHARS_MAX: usize = 80;
 
-/// What models counted.
+/// Tokens and cost, as models reported them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Usage {
-    /// Tokens read.
+    /// Tokens that models read.
     pub input_tokens: u64,
-    /// Tokens written.
+    /// Tokens that models wrote.
     pub output_tokens: u64,
-    /// What they cost, in millionths of a US dollar; 0 if the price is not known.
+    /// The cost of these tokens, in millionths of a US dollar; 0 if the price is unknown.
     #[serde(default)]
     pub cost_micros: u64,
-    /// Of the tokens read, those that the service had kept from an earlier request.
+    /// The part of `input_tokens` that the service read from its cache.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub cache_read_tokens: u64,
-    /// Of the tokens read, those that the service kept for a later request.
+    /// The part of `input_tokens` that the service wrote to its cache.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub cache_write_tokens: u64,
 }
@@ -35,7 +35,7 @@ fn is_zero(count: &u64) -> bool {
 }
 
 impl Usage {
-    /// Adds another count, saturating.
+    /// Adds another usage, saturating.
     pub fn add(&mut self, other: Self) {
         self.input_tokens = self.input_tokens.saturating_add(other.input_tokens);
         self.output_tokens = self.output_tokens.saturating_add(other.output_tokens);
@@ -53,18 +53,18 @@ impl Usage {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Todo {
-    /// What is to be done.
+    /// The task.
     pub content: String,
-    /// How far it is.
+    /// The progress of this point.
     pub status: TodoStatus,
 }
 
-/// Points of the longest plan.
+/// The largest number of points in a plan.
 pub const TODO_POINTS_MAX: usize = 100;
-/// Characters of the longest point.
+/// The largest number of characters in a point.
 pub const TODO_CHARS_MAX: usize = 500;
 
-/// How far a point of a plan is.
+/// The progress of a point of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
@@ -83,7 +83,7 @@ pub enum TodoStatus {
 pub struct ForkPoint {
     /// The session that was copied.
     pub session: SessionId,
-    /// Its last message that was copied.
+    /// The last message that was copied.
     pub message: MessageId,
 }
 
@@ -93,39 +93,39 @@ pub struct ForkPoint {
 pub struct SessionRecord {
     /// Its id.
     pub id: SessionId,
-    /// Where it belongs.
+    /// The workspace that it belongs to.
     pub workspace: WorkspaceId,
-    /// Whom it talks to.
+    /// The agent that it talks to.
     pub agent: AgentId,
-    /// Set by a person or the agent; otherwise made from the first prompt.
+    /// The title that a person or the agent set, or one that was made from the first prompt.
     pub title: Option<String>,
-    /// Messages with a place in the history.
+    /// The number of messages with a place in the history.
     pub messages: u64,
-    /// What all its runs used.
+    /// The usage of all its runs.
     pub usage: Usage,
-    /// The session that began this one, if that is still there.
+    /// The session that began this one, if one did and still exists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<SessionId>,
-    /// Where its first messages were copied from.
+    /// The message of another session through which its history was copied, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forked_from: Option<ForkPoint>,
-    /// The message that stands for the beginning of the history.
+    /// The message with the summary that replaces the beginning of the history, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<MessageId>,
     /// Its plan.
     #[serde(default)]
     pub todo: Vec<Todo>,
-    /// When it was made.
+    /// Unix time in milliseconds when it was created.
     pub created_ms: UnixMillis,
-    /// When one of its runs last began or ended.
+    /// Unix time in milliseconds when one of its runs last began or ended.
     pub updated_ms: UnixMillis,
 }
 
-/// Characters of the longest title that a user may give.
+/// The largest number of characters of a title that a user gives.
 pub const TITLE_GIVEN_CHARS_MAX: usize = 200;
 
-/// A title that a user gives, trimmed; `None` if it is empty, longer than
-/// [`TITLE_GIVEN_CHARS_MAX`] characters, or has control characters.
+/// Returns a title from a user, trimmed; `None` if it is empty, longer than
+/// [`TITLE_GIVEN_CHARS_MAX`] characters, or contains control characters.
 #[must_use]
 pub fn title_given(title: &str) -> Option<&str> {
     let title = title.trim();
@@ -133,36 +133,36 @@ pub fn title_given(title: &str) -> Option<&str> {
     (fits && !title.chars().any(char::is_control)).then_some(title)
 }
 
-/// A workspace that is known, open or not.
+/// A known workspace, open or not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct WorkspaceRecord {
     /// Its id.
     pub id: WorkspaceId,
-    /// A directory's path, or the name.
+    /// The path of its directory, or its name.
     pub key: String,
-    /// What the key is.
+    /// The kind of the key.
     pub kind: WorkspaceKind,
-    /// When it was first opened.
+    /// Unix time in milliseconds when it was first opened.
     pub created_ms: UnixMillis,
-    /// How many sessions it has.
+    /// The number of its sessions.
     pub sessions: u64,
 }
 
-/// What a workspace is known by.
+/// The kind of a workspace's key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum WorkspaceKind {
     /// A directory.
     Directory,
-    /// A directory whose path is no UTF-8: `%XX` stands for each byte that is none, and for
-    /// `%`.
+    /// A directory whose path is not UTF-8. `%XX` stands for each byte that is not part of UTF-8
+    /// text, and for `%`.
     DirectoryBytes,
-    /// A directory of which an earlier version kept only the part of the path that is UTF-8.
-    /// Which one it was cannot be told: its sessions can be read, and it cannot be opened.
+    /// A directory of which an earlier version kept only the UTF-8 part of the path. The full path
+    /// is unknown: its sessions can be read, but it cannot be opened.
     DirectoryLossy,
-    /// A name without one.
+    /// A name without a directory.
     Name,
 }
 
@@ -174,7 +174,7 @@ impl WorkspaceKind {
         Self::Name,
     ];
 
-    /// What stands in front of the colon of a stored key.
+    /// Returns the word before the colon of a stored key.
     fn word(self) -> &'static str {
         match self {
             Self::Directory => "dir",
@@ -184,7 +184,7 @@ impl WorkspaceKind {
         }
     }
 
-    /// What a stored key is, and what follows its kind.
+    /// Returns the kind of a stored key, and the rest of it.
     #[must_use]
     pub fn split(stored: &str) -> (Self, &str) {
         let parts = stored.split_once(':');
@@ -195,7 +195,7 @@ impl WorkspaceKind {
         known.unwrap_or((Self::Name, stored))
     }
 
-    /// The stored key of a workspace of this kind.
+    /// Returns the stored key of a workspace of this kind.
     #[must_use]
     pub fn stored(self, key: &str) -> String {
         format!("{}:{key}", self.word())
@@ -203,7 +203,7 @@ impl WorkspaceKind {
 }
 
 impl WorkspaceRecord {
-    /// Of what is stored: the key with its kind in front.
+    /// Creates the record from a stored key, which begins with its kind.
     pub fn stored(id: WorkspaceId, key: &str, created_ms: UnixMillis, sessions: u64) -> Self {
         let (kind, key) = WorkspaceKind::split(key);
         Self {
@@ -216,7 +216,7 @@ impl WorkspaceRecord {
     }
 }
 
-/// A one-line title of at most [`TITLE_CHARS_MAX`] characters from a prompt's text.
+/// Returns a one-line title of at most [`TITLE_CHARS_MAX`] characters from a prompt's text.
 #[must_use]
 pub fn title_from(prompt: &str) -> String {
     let line = prompt.trim().lines().next().unwrap_or_default();

@@ -1,66 +1,66 @@
-//! What happens to workspaces and to the host itself, in the order in which it happens. Pure.
+//! The events in the life of workspaces and of the host, in the order in which they happen. Pure.
 //!
-//! These notices are not logged: they concern this process only. For one workspace the order
+//! These notices are not logged, since they concern this process only. For one workspace the order
 //! is `Opened`, then `Closing`, `Stopping` for each run that was active, `Ended` for each,
-//! `Flushed`, `Released`, `Closed`; only after the last may its path be opened again.
+//! `Flushed`, `Released`, `Closed`. Its path can be opened again only after the last one.
 
 use crate::id::{RunId, WorkspaceId};
 use serde::Serialize;
 
-/// One step.
+/// One notice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Lifecycle {
     /// A workspace was opened.
     Opened {
-        /// Which.
+        /// The workspace.
         workspace: WorkspaceId,
     },
-    /// A workspace takes no more prompts.
+    /// A workspace accepts no more prompts.
     Closing {
-        /// Which.
+        /// The workspace.
         workspace: WorkspaceId,
-        /// Why.
+        /// Why it closes.
         reason: CloseReason,
     },
     /// A run was told to stop because its workspace closes.
     Stopping {
-        /// Where it runs.
+        /// The workspace of the run.
         workspace: WorkspaceId,
-        /// Which.
+        /// The run.
         run: RunId,
     },
-    /// A run has its end, and that is on disk.
+    /// A run ended, and its end is durable.
     Ended {
-        /// Where it ran.
+        /// The workspace of the run.
         workspace: WorkspaceId,
-        /// Which.
+        /// The run.
         run: RunId,
     },
-    /// Everything that a workspace's runs said is on disk.
+    /// All output of a workspace's runs is durable.
     Flushed {
-        /// Which.
+        /// The workspace.
         workspace: WorkspaceId,
     },
-    /// What a workspace had open is closed.
+    /// Everything that a workspace had open is closed.
     Released {
-        /// Which.
+        /// The workspace.
         workspace: WorkspaceId,
     },
-    /// A workspace is closed; its path may be opened again.
+    /// A workspace is closed. Its path can be opened again.
     Closed {
-        /// Which.
+        /// The workspace.
         workspace: WorkspaceId,
     },
-    /// The host takes no more prompts.
+    /// The host accepts no more prompts.
     HostClosing,
-    /// Every workspace is closed, and the store too.
+    /// All workspaces and the store are closed.
     HostClosed,
 }
 
 impl Lifecycle {
-    /// The workspace that it concerns; `None` for the host itself.
+    /// Returns the workspace of the notice; `None` for the host itself.
     #[must_use]
     pub fn workspace(&self) -> Option<WorkspaceId> {
         match self {
@@ -83,7 +83,7 @@ impl Lifecycle {
 pub enum CloseReason {
     /// No client claims it any more.
     Unclaimed,
-    /// A caller asked for it.
+    /// A caller asked for it to close.
     Asked,
     /// The host shuts down.
     Shutdown,
@@ -92,10 +92,10 @@ pub enum CloseReason {
 /// What happens to the runs of a workspace once no client claims it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnLastClient {
-    /// They go on; the workspace closes after the last. The default.
+    /// They continue, and the workspace closes after the last one. The default.
     #[default]
     KeepRunning,
-    /// They are stopped as at a shutdown; queued prompts are held. Where no client came since
-    /// the workspace was opened, as for a prompt that waited, they go on.
+    /// They are stopped as at a shutdown, and queued prompts are held. If no client has come since
+    /// the workspace was opened, for example for a prompt that waited, they continue.
     Cancel,
 }

@@ -1,4 +1,4 @@
-//! Workspaces: the key of one, and the steps of its life. Pure except for resolving a path.
+//! Workspaces: their keys, and the notices of their life. Pure except for resolving a path.
 
 mod lifecycle;
 
@@ -10,29 +10,29 @@ use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-/// Bytes of the longest name of a workspace.
+/// The largest number of bytes of a workspace's name.
 pub const WORKSPACE_NAME_BYTES_MAX: usize = 1024;
-/// Bytes of the longest path of a workspace's directory: what the system itself takes.
+/// The largest number of bytes of the path of a workspace's directory, as the system limits it.
 pub const WORKSPACE_PATH_BYTES_MAX: usize = 4096;
 
-/// What a workspace is known by: a directory, or a name without one. Its JSON is the text that
-/// [`WorkspaceKey::stored`] makes.
+/// The key of a workspace: a directory, or a name without one. Its JSON is the text that
+/// [`WorkspaceKey::stored`] returns.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum WorkspaceKey {
-    /// A directory, by its canonical path; by its absolute path if it does not exist yet. One
-    /// that holds what the host keeps, or lies in it, cannot be opened.
+    /// A directory by its canonical path, or by its absolute path if it does not exist yet. A
+    /// directory that contains the host's data, or lies in it, cannot be opened.
     Directory(PathBuf),
-    /// A name; its runs see no files.
+    /// A name. Its runs see no files.
     Name(String),
 }
 
 impl WorkspaceKey {
-    /// The key of a directory: symbolic links are resolved, so that two ways to one place are
-    /// one workspace.
+    /// Returns the key of a directory. Symbolic links are resolved, so that two paths to one
+    /// directory are one workspace.
     ///
     /// # Errors
-    /// When the path cannot be made absolute: it is empty, or the current directory is gone.
+    /// If the path cannot be made absolute: it is empty, or the current directory does not exist.
     pub fn directory(path: impl AsRef<Path>) -> std::io::Result<Self> {
         let path = path.as_ref();
         path.canonicalize()
@@ -40,13 +40,14 @@ impl WorkspaceKey {
             .map(Self::Directory)
     }
 
-    /// The key of a workspace without a directory.
+    /// Returns the key of a workspace without a directory.
     #[must_use]
     pub fn name(name: impl Into<String>) -> Self {
         Self::Name(name.into())
     }
 
-    /// Refuses a key that cannot be kept or shown: what is wrong with it, and the bound.
+    /// Refuses a key that cannot be stored or shown. The error says what is wrong, and names the
+    /// bound.
     pub fn check(&self) -> Result<(), String> {
         match self {
             Self::Name(name) => {
@@ -74,9 +75,9 @@ impl WorkspaceKey {
         }
     }
 
-    /// The key that is kept as this text, as [`WorkspaceKey::stored`] makes it. `None` for any
-    /// other text: that of a later version, or `lossy:PATH`, which earlier versions kept for a
-    /// path with bytes that are no UTF-8 and which may stand for more than one directory.
+    /// Returns the key that is stored as this text, in the form of [`WorkspaceKey::stored`]. `None`
+    /// for any other text: one of a later version, or `lossy:PATH`, which earlier versions stored
+    /// for a path with bytes that are not UTF-8 and which can stand for more than one directory.
     #[must_use]
     pub fn from_stored(stored: &str) -> Option<Self> {
         match stored.split_once(':')? {
@@ -87,9 +88,9 @@ impl WorkspaceKey {
         }
     }
 
-    /// The text under which a store keeps it, of which no two keys have the same: `name:NAME`;
-    /// `dir:PATH` for a path that is UTF-8; `bytes:PATH` for any other, where `%XX` stands for
-    /// each byte that is none, and for `%`.
+    /// Returns the text under which a store keeps the key; different keys have different texts. It
+    /// is `name:NAME`; `dir:PATH` for a path that is UTF-8; `bytes:PATH` for any other path, where
+    /// `%XX` stands for each byte that is not part of UTF-8 text, and for `%`.
     #[must_use]
     pub fn stored(&self) -> String {
         match self {
@@ -102,7 +103,7 @@ impl WorkspaceKey {
     }
 }
 
-/// A text that [`WorkspaceKey::from_stored`] does not know.
+/// A text that [`WorkspaceKey::from_stored`] does not accept.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is no workspace's key: expected `dir:PATH`, `name:NAME` or `bytes:PATH`")]
 pub struct InvalidWorkspaceKey {

@@ -97,7 +97,7 @@ fn many(argument: &str) -> String {
 fn begin_and_drop(turn: &ProbeTurn, url: &str) -> Result<Outcome> {
     let denied = (0..ROUNDS).find(|round| {
         let begun: Vec<_> = (0..16).map(|_| begin("GET", url, &[], 0)).collect();
-        // As long as it takes a host to come to them, which nobody knows.
+        // The time until the host handles them is unknown.
         sleep(Duration::from_millis(*round).min(Duration::from_millis(100)));
         begun.iter().flatten().any(|future| {
             // Only who asks whether it is ready hears of it.
@@ -165,7 +165,7 @@ fn begin(
     Ok(future)
 }
 
-/// Writes so many bytes, or fewer if nobody takes them.
+/// Writes this number of bytes, or fewer if the host stops reading them.
 fn write(body: OutgoingBody, bytes: usize) {
     let Ok(stream) = body.write() else { return };
     let chunk = [b'x'; WRITE];

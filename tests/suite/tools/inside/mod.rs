@@ -34,9 +34,9 @@ struct Inside {
     let_go: Box<dyn FnOnce()>,
     /// Returns once the tool's work has stopped.
     stopped: BoxFuture<'static, ()>,
-    /// Looks at what is left once nothing of the host goes on any more.
+    /// Inspects the effects once no code of the host is running any more.
     left: Box<dyn FnOnce()>,
-    /// Whether what is left proves that the tool was inside.
+    /// Whether these effects prove that the tool was running.
     proven: fn(&SessionRecord) -> bool,
     /// Whether the tool cannot end by itself: on a busy machine, another may be over before the
     /// cancel is there, and is tried again.

@@ -1,4 +1,4 @@
-//! Summaries that come before a service refuses anything, and conversations of any shape.
+//! Summaries that are written before a service refuses anything, and random conversations.
 
 use super::*;
 
@@ -26,8 +26,8 @@ fn no_more_messages_stay_than_fit() {
 
 #[test]
 fn the_summary_comes_in_time_whether_the_service_counts_or_not() {
-    // Bytes of a token, whether the service reports them, and whether requests are refused: what
-    // is estimated too small is corrected by what is reported, or else by a refusal.
+    // Bytes of a token, whether the service reports tokens, and whether it refuses requests: an
+    // estimate that is too small is corrected by the reported tokens, or else by a refusal.
     for (bytes, counts, refuses) in [
         (4, true, false),
         (4, false, false),
@@ -91,8 +91,8 @@ fn many_runs_in_one_session_are_never_refused_and_summarise_now_and_then() {
 
 #[test]
 fn a_long_session_is_not_read_to_its_beginning() {
-    // Of an unknown window nothing is read, of a large one all once, and of a small one as much as
-    // a summary is written of.
+    // With an unknown window nothing is read, with a large one every message once, and with a small
+    // one as much as a summary is written of.
     for (window, read, left_out) in [
         (None, 0..=0, false),
         (Some(10_000_000), 10_000..=10_001, false),
@@ -127,8 +127,8 @@ fn a_summary_of_an_earlier_run_is_where_the_next_one_begins_to_count() {
     assert_eq!(host.summaries().len(), 1);
 }
 
-/// Conversations of any shape: each run has its end, no request parts a result from its call, and
-/// nothing that was stored changes.
+/// Random conversations: each run ends, no request separates a result from its call, and no stored
+/// message changes.
 #[test]
 fn whatever_a_conversation_looks_like_a_run_ends_and_keeps_it() {
     let mut seed = 1_u64;

@@ -9,7 +9,7 @@ use super::{Finished, Kind, Parameters, Reason, Tool, ToolLoop};
 use crate::testing::{Asked, Host, Overflow, Reply};
 use crate::{Part, Result, Role, Turn};
 
-/// Bytes that the service takes, and the tokens that it says this is.
+/// The number of bytes that the service accepts, and the number of tokens that it reports for them.
 const BYTES: usize = 16_000;
 const TOKENS: u32 = 4_000;
 
@@ -19,7 +19,7 @@ const PIECE: &str = "Write the account anew.";
 /// Words of the request that asks for an account of the whole.
 const WHOLE: &str = "about to be shortened";
 
-/// What the model says about every piece.
+/// The model's account of every piece.
 const ACCOUNT: &str = "They talked about many numbers.";
 
 fn words(at: usize, bytes: usize) -> String {
@@ -27,7 +27,8 @@ fn words(at: usize, bytes: usize) -> String {
     format!("{mark}{}", "x".repeat(bytes - mark.len()))
 }
 
-/// The host after the user and the model have said so many messages of 1,000 bytes.
+/// Returns the host after the user and the model have exchanged this range of messages of 1,000
+/// bytes.
 fn talked(host: Host, messages: std::ops::Range<usize>) -> Host {
     messages.fold(host, |host, at| {
         let roles = [Role::User, Role::Assistant];
@@ -35,12 +36,12 @@ fn talked(host: Host, messages: std::ops::Range<usize>) -> Host {
     })
 }
 
-/// A host with so many such messages, and a service that refuses long requests.
+/// Creates a host with this number of such messages, and a service that refuses long requests.
 fn host(messages: usize, overflow: Overflow) -> Host {
     talked(Host::new().overflow(overflow), 0..messages).reply_to(PIECE, Reply::text(ACCOUNT))
 }
 
-/// The same, with a window whose size the host knows or not.
+/// As `host`, with a window whose size the host knows or does not know.
 fn known(host: Host, tokens: Option<u32>) -> Host {
     match tokens {
         Some(tokens) => host.context_tokens(tokens),
@@ -52,7 +53,7 @@ fn refusing() -> Overflow {
     Overflow::above(BYTES)
 }
 
-/// A tool that answers with so many bytes.
+/// A tool that returns this number of bytes.
 fn read_file() -> Tool<'static> {
     let bytes = Parameters::new().required("bytes", Kind::Integer, "How many");
     Tool::new("read_file", "Reads", &bytes, |arguments: Value| {
@@ -77,7 +78,7 @@ fn refused(host: &Host) -> usize {
         .count()
 }
 
-/// The pieces that the model read, joined.
+/// Returns the pieces that the model read, joined.
 fn pieces(requests: &[Asked]) -> String {
     let taken = requests.iter().filter(|asked| asked.bytes() <= BYTES);
     let pieces = taken.filter_map(|asked| {
@@ -88,7 +89,7 @@ fn pieces(requests: &[Asked]) -> String {
     pieces.collect()
 }
 
-/// Fails if a request has a result whose call it has not.
+/// Fails if a request has a result without its call.
 fn results_have_calls(host: &Host) {
     for asked in host.requests() {
         let parts: Vec<_> = asked

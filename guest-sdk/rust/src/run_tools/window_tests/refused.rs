@@ -1,8 +1,9 @@
-//! A service refuses a conversation as too long: what is summarised then, and what is told.
+//! A service refuses a conversation as too long: which messages are summarised, and what the model
+//! is told.
 
 use super::*;
 
-/// Fails unless each of 40 messages was read once, or still stands in the last request.
+/// Fails unless each of 40 messages was read once, or is still in the last request.
 fn each_is_read_once_or_kept(requests: &[Asked], name: &str) {
     let read = pieces(requests);
     let last = requests.last().unwrap();
@@ -77,7 +78,7 @@ fn a_conversation_longer_than_the_window_goes_on_and_so_does_the_next_prompt() {
         let requests = host.requests();
         each_is_read_once_or_kept(&requests, name);
 
-        // Nothing stored is gone, and the next prompt needs no summary.
+        // No stored message is lost, and the next prompt needs no summary.
         let after = host.messages();
         assert_eq!(after[..40], before, "{name}");
         assert_eq!(after.len(), 42, "{name}");
@@ -142,7 +143,7 @@ fn a_giant_message_of_before_is_cut_with_a_mark_and_does_not_end_the_session() {
 
 #[test]
 fn a_summary_that_does_not_fit_itself_is_written_in_pieces() {
-    // It would fit a window of twice the size, which the host believes in.
+    // It would fit a window of twice the size, which the host assumes.
     let host = host(13, refusing()).context_tokens(2 * TOKENS);
     let host = host
         .tool(read_file())

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 /// The control state of one run, shared by the implementations of all interfaces.
 pub(crate) struct Control {
     clock: Arc<dyn Clock>,
-    /// On the clock's own scale.
+    /// The deadline, on the clock's own scale.
     ends_at: OnceLock<Duration>,
     asked: CancellationToken,
     cause: OnceLock<String>,

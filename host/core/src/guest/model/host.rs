@@ -130,7 +130,7 @@ impl Model {
     }
 }
 
-/// Returns a model with its context window, if the list or the provider tells it.
+/// Returns a model with its context window, if the list or the provider contains it.
 async fn sized(granted: &Granted, info: ModelInfo) -> wit::ModelInfo {
     let context_tokens = match info.context_tokens {
         Some(size) => Some(size),

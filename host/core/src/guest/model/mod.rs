@@ -25,14 +25,14 @@ use tracing::Instrument;
 
 /// The largest number of model events that wait for a guest.
 const EVENTS_WAITING_MAX: usize = 64;
-/// How long a provider may take to list its models or its media types.
+/// The longest time that a provider may take to list its models or its media types.
 const SAYS: Duration = Duration::from_secs(5);
-/// How long a provider may take to return the context window of a model.
+/// The longest time that a provider may take to return the context window of a model.
 const WINDOW: Duration = Duration::from_secs(10);
-/// Completions that a guest may have open at once.
+/// The largest number of completions that a guest may have open at once.
 const COMPLETIONS_MAX: usize = 16;
 
-/// One guest's access to models; there is none if that is not granted.
+/// One guest's access to models. It is absent if the capability is not granted.
 pub(crate) struct Model {
     pub(crate) control: Arc<Control>,
     pub(crate) granted: Option<Granted>,
@@ -81,7 +81,7 @@ impl Granted {
         self.foreign.blocking(SAYS, takes).await.map_err(silent)
     }
 
-    /// Returns the context window of a model, if the provider tells one in time.
+    /// Returns the context window of a model, if the provider returns one in time.
     pub(super) async fn window(&self, model: String) -> Option<u32> {
         let provider = Arc::clone(&self.provider);
         let ask = move || provider.context_tokens(&model);
@@ -93,7 +93,7 @@ impl Granted {
     }
 }
 
-/// Returns the agent's error for a provider that does not list what it has.
+/// Returns the agent's error for a provider that fails to list its models or media types.
 fn silent(error: ForeignError) -> ModelError {
     tracing::warn!(%error, "the model provider does not say what it has");
     ModelError::new(
@@ -118,7 +118,7 @@ impl Model {
     }
 }
 
-/// A running completion. Dropping it ends the request.
+/// A completion that is under way. Dropping it cancels the request.
 pub(super) struct Completion {
     events: mpsc::Receiver<Result<ModelEvent, ModelError>>,
     _task: AbortOnDropHandle<()>,
@@ -126,7 +126,7 @@ pub(super) struct Completion {
 }
 
 impl Completion {
-    /// Begins a request; returns once the provider has accepted it.
+    /// Sends a request. Returns once the provider has accepted it.
     pub(super) async fn begin(
         granted: &Granted,
         request: ModelRequest,

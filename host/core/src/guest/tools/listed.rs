@@ -15,7 +15,7 @@ pub(crate) struct ToolEntry {
 }
 
 impl ToolEntry {
-    /// A tool of the host's own.
+    /// Creates the entry of a built-in tool.
     pub(crate) fn own(tool: Tool) -> Self {
         Self {
             tool,
@@ -24,7 +24,7 @@ impl ToolEntry {
         }
     }
 
-    /// A tool of an embedder's provider, or of an MCP server.
+    /// Creates the entry of a tool of an embedder's provider, or of an MCP server.
     pub(crate) fn of(tool: Tool, provider: Arc<dyn ToolProvider>, shown: bool) -> Self {
         Self {
             provider: Some(provider),
@@ -33,7 +33,7 @@ impl ToolEntry {
         }
     }
 
-    /// Checks that arguments are an object and, for a tool of the host's own, that they fit it.
+    /// Checks that the arguments are an object and, for a built-in tool, that they fit its schema.
     pub(crate) fn check(&self, arguments: &Value) -> Result<(), ToolError> {
         if !arguments.is_object() {
             return Err(ToolError::invalid(format!(

@@ -14,7 +14,7 @@ pub(crate) use toolbox::{Source, Toolbox};
 use super::control::Control;
 use std::sync::Arc;
 
-/// One guest's access to tools; there is none if its manifest does not ask for any.
+/// One guest's access to tools. It is absent if the guest's manifest does not ask for any.
 pub(crate) struct Tools {
     pub(crate) control: Arc<Control>,
     pub(crate) granted: Option<Arc<Toolbox>>,

@@ -7,12 +7,12 @@ use lastword_providers::tools::{ToolContent, ToolError, ToolOutput};
 use lastword_types::session::{Content, ToolResult};
 use serde_json::Value;
 
-/// Bytes of text that one result may have; each of the host's own tools keeps to less.
+/// The largest number of bytes of text in one result. The built-in tools return less.
 const TEXT_BYTES_MAX: usize = 256 << 10;
-/// Pieces that one result may have.
+/// The largest number of pieces in one result.
 const PIECES_MAX: usize = 256;
 
-/// A result, the bytes that it names, and the failure that it stands for, if it does for one.
+/// A result, the bytes that it refers to, and the failure that it reports, if it reports one.
 pub(super) type Recorded = (ToolResult, Vec<Blob>, Option<ToolError>);
 
 /// Removes the value of every secret from a result, since a tool may have received secrets.

@@ -29,23 +29,23 @@ use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
-/// Bytes of the largest arguments of one call.
+/// The largest number of bytes of the arguments of one call.
 pub(crate) const ARGUMENTS_BYTES_MAX: usize = 1 << 20;
-/// Tools that one run may see.
+/// The largest number of tools that one run sees.
 const TOOLS_MAX: usize = 1024;
-/// Bytes of the longest name of a tool.
+/// The largest number of bytes of a tool's name.
 const NAME_BYTES_MAX: usize = 128;
 
-/// How long a source is not asked again after it timed out.
+/// For how long a source is not asked again after it timed out.
 const REST: Duration = Duration::from_secs(60);
 
 /// A source of tools that are not built in. A cloneable handle.
 #[derive(Clone)]
 pub(crate) struct Source {
     pub(crate) provider: Arc<dyn ToolProvider>,
-    /// How long listing may take; `None` for a provider that bounds it by itself.
+    /// The longest time that listing may take; `None` for a provider that bounds it itself.
     most: Option<Duration>,
-    /// Until when it is not asked, on the clock's scale.
+    /// The time, on the clock's scale, until which the source is not asked.
     rests: Arc<Mutex<Duration>>,
 }
 
@@ -90,7 +90,7 @@ pub(crate) struct Toolbox {
     pub(crate) own: RunBuiltins,
     pub(crate) sources: Vec<Source>,
     pub(crate) foreign: Foreign,
-    /// Secrets whose values are removed from every result.
+    /// The secrets whose values are removed from every result.
     pub(crate) secrets: Secrets,
     pub(crate) permits: Arc<RunPermits>,
     pub(crate) conversation: Conversation,
@@ -106,7 +106,7 @@ pub(crate) struct Toolbox {
 pub(crate) enum NoResult {
     /// It was refused or failed, and that is recorded in the transcript.
     Failed(ToolError),
-    /// It could not be recorded.
+    /// The result could not be recorded.
     Unrecorded(lastword_store::OutputError),
     /// The run has exceeded its budget, and is about to be stopped.
     Beyond,

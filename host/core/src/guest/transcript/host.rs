@@ -12,7 +12,7 @@ use lastword_store::{PAGE_MESSAGES, Summarise};
 use lastword_types::id::MessageId;
 use lastword_types::session::{BlobId, Message as Stored, Role, title_from};
 
-/// The number of log entries of a summary: the begin of its message, the message, and the range
+/// The number of log entries of a summary: the beginning of its message, the message, and the range
 /// that it replaces.
 const SUMMARY_ENTRIES: usize = 3;
 

@@ -10,8 +10,8 @@ use lastword_types::id::{RunId, SessionId};
 use lastword_types::session::Message;
 use std::sync::Arc;
 
-/// One guest's access to its session's transcript; there is none while it only describes itself
-/// or runs its epilogue.
+/// One guest's access to its session's transcript. It is absent while the guest describes itself or
+/// runs its epilogue.
 pub(crate) struct Transcript {
     pub(crate) control: Arc<Control>,
     pub(crate) conversation: Option<Conversation>,
@@ -27,8 +27,8 @@ pub(crate) struct Conversation {
 }
 
 impl Conversation {
-    /// Adds output, then waits for room. The output is taken first, so that it is kept if the run
-    /// is stopped while it waits.
+    /// Adds output, then waits for space in the backlog. The output is accepted first, so that it
+    /// is kept if the run is stopped while it waits.
     pub(crate) async fn say(
         &self,
         append: impl FnOnce(&Arc<RunOutputBuffer>) -> Result<(), OutputError>,

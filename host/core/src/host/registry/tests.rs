@@ -1,5 +1,5 @@
-//! Claims, their timers and what the host opens by itself, at the edge of the registry's lock.
-//! Time is what a test says: it ends the timers itself.
+//! Claims, their timers, and workspaces that the host itself opens, at the edges of the registry's
+//! lock. The tests control time: they end the timers themselves.
 
 use super::*;
 use crate::host::Host;
@@ -8,7 +8,7 @@ use lastword_types::permission::Capability;
 use std::path::PathBuf;
 use std::pin::pin;
 
-/// A host without agents, in a folder that goes with it.
+/// A host without agents, in a directory that is deleted with it.
 struct Bench {
     host: Host,
     place: PathBuf,
@@ -39,7 +39,7 @@ impl Bench {
         claimed.await.expect("a workspace").id()
     }
 
-    /// Lets every timer that is kept end.
+    /// Ends every timer of a workspace.
     fn end_timers(&self, id: WorkspaceId) {
         let kept: Vec<Timer> = {
             let timers = self.host.inner.workspaces.timers();
@@ -103,7 +103,7 @@ async fn the_host_changes_no_options_of_what_is_open() {
     let id = before.id();
     assert!(before.close().await.is_empty());
 
-    // Whichever opens it, what is asked for stands.
+    // Whichever call opens it, the requested options apply.
     let nothing = WorkspaceOptions::new();
     let opened = host.open_workspace(bench.key.clone(), nothing.clone());
     let (kept, opened) = tokio::join!(inner.reopen(id), opened);
@@ -112,7 +112,7 @@ async fn the_host_changes_no_options_of_what_is_open() {
     drop(kept);
     assert!(opened.close().await.is_empty());
 
-    // By itself it opens it as it was opened last, which granted nothing.
+    // The host itself opens it with its last options, which granted nothing.
     let kept = inner.reopen(id).await.expect("it opens");
     let again = host.workspace(id).expect("it is open");
     assert_eq!(again.inner.stored_options(), nothing.stored());
@@ -131,7 +131,8 @@ async fn what_is_set_while_a_workspace_is_opened_again_holds_there() {
         let id = handle.id();
         assert!(handle.close().await.is_empty());
         let mut reopening = pin!(inner.reopen(id));
-        // At another point of it each time, the one included at which it has read what it had.
+        // Stops the call at a different point each time, including the one at which it has read the
+        // last options.
         let mut kept = None;
         for _ in 0..round {
             if kept.is_none() {

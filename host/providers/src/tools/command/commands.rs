@@ -1,5 +1,5 @@
-//! What an operator allows: which commands, with which environment, and within which limits. The
-//! host's own environment is never used.
+//! The commands that an operator allows, with their environment and limits. The host's own
+//! environment is never used.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 /// The `PATH` of commands by default.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// Which commands may run, and how. If there are none, `run_command` is not offered.
+/// The commands that may run, and their settings. If there are none, `run_command` is not offered.
 ///
 /// ```
 /// # extern crate lastword_providers as lastword;

@@ -16,7 +16,8 @@ use std::sync::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-/// How many commands may be queued for the thread; further ones wait for the queue.
+/// The number of commands that may be queued for the thread. Further ones wait until there is
+/// space.
 const WAITING_MAX: usize = 16;
 
 /// A program to start.

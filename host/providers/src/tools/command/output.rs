@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 
-/// Bytes of the beginning that are kept.
+/// The number of bytes of the beginning that are kept.
 const HEAD_BYTES: usize = 16 << 10;
-/// Bytes of the end that are kept; errors mostly stand there.
+/// The number of bytes of the end that are kept, where most errors are.
 const TAIL_BYTES: usize = 48 << 10;
 
 /// The beginning and the end of a stream.
@@ -39,7 +39,7 @@ impl OutputCapture {
         self.total - (self.head.len() + self.tail.len()) as u64
     }
 
-    /// As text; invalid UTF-8 is replaced.
+    /// Returns the output as text; invalid UTF-8 is replaced.
     pub(super) fn text(&self) -> String {
         let (one, other) = self.tail.as_slices();
 

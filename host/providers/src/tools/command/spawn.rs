@@ -19,7 +19,7 @@ use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
-/// Linux' own, which neither `rustix` nor `libc` defines for every C library.
+/// A Linux command that neither `rustix` nor `libc` defines for every C library.
 const F_SETSIG: c_int = 10;
 
 /// Prepares a command: its group, its end with the host, the soft limit of its descriptors, and its

@@ -26,15 +26,15 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-/// How many words a command may have.
+/// The largest number of words in a command.
 const WORDS_MAX: usize = 1_000;
-/// Bytes of a command's words, all together.
+/// The largest number of bytes of all words of a command.
 const WORDS_BYTES_MAX: usize = 128 << 10;
-/// Bytes of a command's standard input.
+/// The largest number of bytes of a command's standard input.
 const STDIN_BYTES_MAX: usize = 1 << 20;
-/// How long the last output is read after every process of the group is dead.
+/// The longest time in which the last output is read after every process of the group is dead.
 const DRAIN_TIME_MAX: Duration = Duration::from_millis(500);
-/// How long a killed process may take to disappear.
+/// The longest time that a killed process may take to disappear.
 const DEATH_TIME_MAX: Duration = Duration::from_secs(5);
 
 #[derive(Deserialize)]
@@ -60,8 +60,8 @@ struct Shared {
 }
 
 impl CommandTools {
-    /// Creates it for the operator's commands, with a directory of the host's own for temporary
-    /// files.
+    /// Creates the tool for the operator's commands. `temporary` is a directory of the host's own
+    /// for temporary files.
     pub fn new(commands: Commands, temporary: PathBuf) -> Self {
         Self {
             shared: Arc::new(Shared {
@@ -72,7 +72,7 @@ impl CommandTools {
         }
     }
 
-    /// The tool, if there are commands.
+    /// Returns the tool, if there are commands.
     pub fn tools(&self) -> Option<Tool> {
         let commands = &self.shared.commands;
         (!commands.is_empty()).then(|| Tool {
@@ -113,8 +113,7 @@ impl CommandTools {
     /// # Errors
     ///
     /// If the arguments are invalid, the operator or a rule does not allow the command, or the host
-    /// cannot start it confined. A command that fails is not an error: its result is for the model
-    /// to read.
+    /// cannot start it confined. A command that fails is not an error: its result is for the model.
     pub async fn call(
         self,
         workspace: Arc<File>,

@@ -5,10 +5,10 @@
 //! and then opens exactly that, without following links. All of it runs on blocking threads, and
 //! stops when the caller is gone (`job`).
 //!
-//! Hard links: a second name of a file outside looks like any other file: creating one gives the
-//! file to the workspace, and it can be read. Changing a file replaces it by
-//! renaming, so that another name never sees the change; and because that separates the names,
-//! which were joined on purpose, files with several names are not changed at all.
+//! Hard links: a second name of a file outside looks like any other file. Creating one makes the
+//! file part of the workspace, and it can be read. Changing a file replaces it by renaming, so that
+//! another name never sees the change. Because that separates the names, which were joined on
+//! purpose, files with several names are not changed at all.
 //!
 //! Concurrent calls: those of one model response on one file run in their order (`order`); those of
 //! different runs change a file one after the other (`locks`), each after a check that the file
@@ -49,8 +49,8 @@ use tokio::runtime::Handle;
 pub use locks::FileLocks;
 pub use order::Turn;
 
-/// Whether an entry that a walk found may be shown, by its path; the second argument is by what the
-/// walk itself was allowed.
+/// Whether an entry that a walk found may be shown. The arguments are the entry's path and the
+/// permission of the walk itself.
 pub(crate) type Readable = Arc<dyn Fn(&str, &Allowed) -> bool + Send + Sync>;
 
 /// Bytes of text in one result, approximately.
@@ -66,15 +66,15 @@ pub struct FileTools {
 struct Run {
     /// The workspace's directory, opened once per workspace.
     file: Arc<File>,
-    /// The same, to resolve paths in; opened with the first call.
+    /// The same directory in the form that resolves paths, opened with the first call.
     root: OnceLock<Dir>,
-    /// What this run has read and written.
+    /// The digests of the files that this run has read and written.
     seen: freshness::FileDigests,
     /// The order of its calls on one file.
     order: order::CallOrder,
     /// The files that any run of the host is changing.
     locks: Arc<FileLocks>,
-    /// Bytes that it may still write.
+    /// The number of bytes that it may still write.
     budget: Arc<AtomicU64>,
     readable: Readable,
 }
@@ -95,7 +95,7 @@ impl Run {
 /// Why a tool failed.
 #[derive(Debug)]
 enum ToolFailure {
-    /// It was carried out and failed; the model should read this.
+    /// It was carried out and failed, with this message for the model.
     Reported(String),
     /// It was not carried out.
     Error(ToolError),
@@ -135,7 +135,7 @@ impl FileTools {
         }
     }
 
-    /// The tools, as a model sees them.
+    /// Returns the descriptions of the tools for a model.
     pub fn tools() -> Vec<Tool> {
         vec![
             read::tool(),

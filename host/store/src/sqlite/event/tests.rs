@@ -1,4 +1,4 @@
-//! Pages by position, at the edges of what one read looks at and answers.
+//! Pages by position, at the limits of what one read looks at and returns.
 
 use super::*;
 use crate::sqlite::acting;
@@ -13,7 +13,7 @@ struct Logs {
     store: Store,
     workspaces: [WorkspaceId; 2],
     runs: [RunId; 2],
-    /// The last position before anything was appended.
+    /// The last position before any event was appended.
     begin: Position,
 }
 
@@ -53,8 +53,8 @@ impl Logs {
         self.store.execute(append).await.expect("they are appended");
     }
 
-    /// How many events each page of one workspace has, up to the head of the log, and whether
-    /// each says that it is the head.
+    /// Returns how many events each page of one workspace has, up to the head of the log, and
+    /// whether each page says that it is the last one.
     async fn pages(&self, which: Option<usize>) -> Vec<(usize, bool)> {
         let workspace = which.map(|which| self.workspaces[which]);
         let mut after = self.begin;
@@ -98,9 +98,9 @@ async fn a_full_page_is_not_the_head_and_one_event_less_is() {
 async fn what_lies_behind_all_that_one_read_looks_at_is_found_by_the_next() {
     let scanned = SCANNED;
     for (others, expected) in [
-        // Everything was looked at, and the page says so.
+        // All events were looked at, and the page says so.
         (scanned - 2, vec![(1, true)]),
-        // It may have looked at everything; the next page knows.
+        // It may have looked at all events; the next page knows.
         (scanned - 1, vec![(1, false), (0, true)]),
         (scanned, vec![(0, false), (1, true)]),
         (scanned + 1, vec![(0, false), (1, true)]),
@@ -130,7 +130,7 @@ async fn what_is_new_and_does_not_fit_comes_with_the_next_page() {
         let (page, rest) = read.expect("a page");
         let positions = page.events.iter().map(|event| event.pos);
         seen.extend(positions);
-        // A client goes on after it: nothing that is yet to come lies before.
+        // A client continues after it: no later event has a smaller position.
         assert!(page.head || seen.last() == Some(&page.through));
         after = page.through;
         if page.head {

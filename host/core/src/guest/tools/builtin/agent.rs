@@ -13,7 +13,7 @@ use serde_json::json;
 use std::sync::Arc;
 
 pub(super) const NAME: &str = "run_agent";
-/// Characters of the longest prompt.
+/// The largest number of characters in a prompt.
 const PROMPT_CHARS_MAX: usize = 100_000;
 
 pub(super) fn tool(agents: &[(AgentId, String)]) -> Tool {

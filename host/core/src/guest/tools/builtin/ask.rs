@@ -7,9 +7,9 @@ use lastword_types::session::{Answer, Asked};
 use serde_json::{Value, json};
 
 pub(super) const NAME: &str = "ask_user";
-/// Characters of the longest question.
+/// The largest number of characters in a question.
 const TEXT_CHARS_MAX: usize = 4000;
-/// How many answers a question may offer.
+/// The largest number of choices that a question may offer.
 const CHOICES_MAX: usize = 20;
 
 pub(super) fn tool() -> Tool {

@@ -19,9 +19,9 @@ use std::sync::Arc;
 
 /// The tools that every run of a host shares.
 pub(crate) struct Builtins {
-    /// In the order in which a model sees them.
+    /// The tools, in the order in which a model sees them.
     listed: Vec<Arc<ToolEntry>>,
-    /// The files that runs are changing.
+    /// The locks of the files that runs are changing.
     pub(crate) file_locks: Arc<FileLocks>,
     #[cfg(feature = "commands")]
     commands: CommandTools,
@@ -66,7 +66,8 @@ pub const BUILTIN_TOOLS: [&str; 10] = [
 /// The parts of the host that the built-in tools use, for one run.
 pub(crate) struct RunBuiltins {
     pub(crate) shared: Arc<Builtins>,
-    /// None without a directory.
+    /// The workspace's directory, and the file tools for it. `None` for a workspace without a
+    /// directory.
     pub(crate) directory: Option<(Arc<File>, FileTools)>,
     pub(crate) starts: Arc<dyn RunSpawner>,
     /// The depth at which a run may not start further child runs.
@@ -83,7 +84,7 @@ impl RunBuiltins {
         self.shared.listed.iter().map(told).collect()
     }
 
-    /// One tool.
+    /// Returns the tool with this name, if there is one.
     pub(super) fn tool(&self, name: &str) -> Option<&Arc<ToolEntry>> {
         let mut listed = self.shared.listed.iter();
         listed.find(|listed| listed.tool.name == name)
@@ -101,14 +102,14 @@ impl RunBuiltins {
         }
     }
 
-    /// Whether a tool needs a directory, and there is none.
+    /// Whether a tool needs a directory and the workspace has none.
     pub(super) fn lacks_directory(&self, name: &str) -> bool {
         use Capability::{ReadFiles, RunCommands, WriteFiles};
         let needs = Self::needs(name);
         self.directory.is_none() && matches!(needs, Some(ReadFiles | WriteFiles | RunCommands))
     }
 
-    /// The turn of a call among those that are made together; see [`FileTools::turn`].
+    /// Returns the turn of a call among those that are made together; see [`FileTools::turn`].
     pub(super) fn turn(&self, tool: &str) -> Option<Turn> {
         self.directory.as_ref()?.1.turn(tool)
     }
@@ -143,7 +144,7 @@ impl RunBuiltins {
     }
 }
 
-/// A text among arguments that were checked.
+/// Returns an argument that is a text. The arguments were checked before.
 fn text<'a>(call: &'a Invocation, name: &str) -> Option<&'a str> {
     call.arguments.get(name).and_then(serde_json::Value::as_str)
 }
