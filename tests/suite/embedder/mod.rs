@@ -4,4 +4,5 @@
 mod cycles;
 mod handles;
 mod providers;
+mod spans;
 mod streams;

@@ -64,6 +64,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
+use tracing::Span;
 
 /// A host: one engine, one store, and the runs that use them. A cloneable handle.
 ///
@@ -427,6 +428,7 @@ impl HostInner {
             resumes: None,
             limits,
             lineage: None,
+            asked_in: Span::current(),
         })
     }
 }
