@@ -107,10 +107,11 @@ pub use lastword_sandbox::{
 };
 pub use lastword_store::{
     Archive, Backup, BackupError, Damage, Examination, Missing, Notice, OpenError, Recovered,
-    RunRow, RunSummary, SessionRow, StoreError, backup, examine,
+    RunRow, RunSummary, SessionRow, StoreError, StoreErrorKind, backup, examine,
 };
 pub use lastword_types::hint::Hint;
 pub use lastword_types::permission::Capability;
+pub use lastword_types::words::UnknownWord;
 pub use lastword_types::workspace::{
     CloseReason, Lifecycle, OnLastClient, WORKSPACE_NAME_BYTES_MAX, WORKSPACE_PATH_BYTES_MAX,
     WorkspaceKey,

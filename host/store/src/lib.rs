@@ -34,7 +34,7 @@ pub use backend::{Backend, Batch, BatchId, CommitError, Committed, Resolution};
 pub use command::*;
 pub use conversation::{CONTEXT_BYTES_MAX, CONTEXT_MESSAGES_MAX};
 pub use damage::Damage;
-pub use error::{OpenError, Refusal, StoreError};
+pub use error::{OpenError, Refusal, StoreError, StoreErrorKind};
 pub use handle::{OnEnded, Store};
 pub use notice::{Missing, Notice};
 pub use notify::{ChangeSet, Following, LogRange};

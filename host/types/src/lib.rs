@@ -12,5 +12,5 @@ pub mod permission;
 pub mod run;
 pub mod session;
 pub mod text;
-mod words;
+pub mod words;
 pub mod workspace;

@@ -22,15 +22,11 @@ const QUEUED: &str = "id, state, prompt, key, accepted_ms";
 fn queued_row(row: &Row<'_>) -> Result<QueuedRow, StoreError> {
     Ok(QueuedRow {
         id: RunId::from_bytes(row.get(0)?),
-        state: word(row.get_ref(1)?.as_str().unwrap_or_default())?,
+        state: row.get_ref(1)?.as_str().unwrap_or_default().parse()?,
         prompt: serde_json::from_str(row.get_ref(2)?.as_str().unwrap_or_default())?,
         key: row.get(3)?,
         accepted_ms: UnixMillis(row.get::<_, i64>(4)? as u64),
     })
-}
-
-fn word(word: &str) -> Result<RunState, StoreError> {
-    RunState::from_word(word).ok_or_else(|| StoreError::Content(format!("unknown state {word}")))
 }
 
 /// The prompts of a session that wait, in the order of acceptance.
@@ -166,7 +162,7 @@ pub(super) fn at(row: &Row<'_>) -> Result<RunAt, StoreError> {
         session: SessionId::from_bytes(row.get(1)?),
         agent: AgentId::new(agent).map_err(|error| StoreError::Content(error.to_string()))?,
         workspace: WorkspaceId::from_bytes(row.get(3)?),
-        state: word(row.get_ref(4)?.as_str().unwrap_or_default())?,
+        state: row.get_ref(4)?.as_str().unwrap_or_default().parse()?,
         prompt: serde_json::from_str(row.get_ref(5)?.as_str().unwrap_or_default())?,
     })
 }

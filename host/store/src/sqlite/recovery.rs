@@ -59,7 +59,7 @@ fn left(row: &Row<'_>) -> Result<Left, StoreError> {
             session: SessionNo::read(row, 1),
         },
         id,
-        state: lenient::<String>(row, 6).and_then(|word| RunState::from_word(&word)),
+        state: lenient::<String>(row, 6).and_then(|word| word.parse().ok()),
         cause: lenient(row, 7),
         prompt: prompt.map(drop).map_err(|error| error.to_string()),
         receipt: ended.then(|| lenient(row, 9).unwrap_or_default()),

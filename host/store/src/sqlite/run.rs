@@ -273,8 +273,8 @@ pub(super) fn state(tx: &Tx<'_>, run: RunNo) -> Result<RunState, StoreError> {
         .optional()
         .map_err(|error| unreadable(run, error.into()))?;
     let word = word.ok_or(Refusal::UnknownRun(run.id))?;
-    let unknown = || StoreError::Content(format!("unknown state {word}"));
-    RunState::from_word(&word).ok_or_else(|| unreadable(run, unknown()))
+    word.parse::<RunState>()
+        .map_err(|error| unreadable(run, error.into()))
 }
 
 /// Moves a run from one state by one event, if it is there.

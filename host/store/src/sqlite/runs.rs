@@ -8,7 +8,6 @@ use crate::damage::Damage;
 use crate::rows::{PAGE_ROWS, RunSummary, RunSummaryRow, parse_cursor};
 use lastword_types::clock::UnixMillis;
 use lastword_types::id::{RunId, SessionId};
-use lastword_types::run::RunState;
 use rusqlite::{Connection, Row, params};
 
 /// What is read of a run, beside its receipt.
@@ -25,8 +24,7 @@ pub(super) fn read(row: &Row<'_>) -> Result<RunSummaryRow, StoreError> {
         place: row.get(0)?,
         run: RunSummary {
             id: RunId::from_bytes(row.get(1)?),
-            state: RunState::from_word(&word)
-                .ok_or_else(|| StoreError::Content(format!("unknown state {word}")))?,
+            state: word.parse()?,
             origin: row.get::<_, String>(3)?.into(),
             digest: row.get(4)?,
             accepted_ms: UnixMillis(row.get::<_, i64>(5)? as u64),

@@ -1,91 +1,30 @@
 //! The names of what can be granted.
 
-use serde::{Deserialize, Serialize};
-use std::fmt;
-use std::str::FromStr;
+use crate::words::closed_words;
 
-/// Something that an agent may be allowed to do. Nothing granted means nothing allowed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum Capability {
-    /// See the workspace's files.
-    ReadFiles,
-    /// Change the workspace's files; includes seeing them.
-    WriteFiles,
-    /// Ask a model.
-    Model,
-    /// Call the host's tools.
-    Tools,
-    /// Reach hosts on the network.
-    Network,
-    /// Keep small values from run to run.
-    State,
-    /// Start runs of other agents.
-    RunAgents,
-    /// Start programs.
-    RunCommands,
-    /// Have secrets put into requests.
-    Secrets,
-}
-
-impl Capability {
-    /// Every capability, in the order of their declaration.
-    pub const ALL: [Self; 9] = [
-        Self::ReadFiles,
-        Self::WriteFiles,
-        Self::Model,
-        Self::Tools,
-        Self::Network,
-        Self::State,
-        Self::RunAgents,
-        Self::RunCommands,
-        Self::Secrets,
-    ];
-
-    /// The name in manifests, on the command line and in errors.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ReadFiles => "read-files",
-            Self::WriteFiles => "write-files",
-            Self::Model => "model",
-            Self::Tools => "tools",
-            Self::Network => "network",
-            Self::State => "state",
-            Self::RunAgents => "run-agents",
-            Self::RunCommands => "run-commands",
-            Self::Secrets => "secrets",
-        }
-    }
-}
-
-impl fmt::Display for Capability {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// A word that names no capability.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no capability `{word}`; the capabilities are {}", names())]
-pub struct UnknownCapability {
-    word: String,
-}
-
-fn names() -> String {
-    Capability::ALL.map(Capability::as_str).join(", ")
-}
-
-impl FromStr for Capability {
-    type Err = UnknownCapability;
-
-    fn from_str(word: &str) -> Result<Self, UnknownCapability> {
-        Self::ALL
-            .into_iter()
-            .find(|capability| capability.as_str() == word)
-            .ok_or_else(|| UnknownCapability {
-                word: word.to_owned(),
-            })
+closed_words! {
+    /// Something that an agent may be allowed to do. Nothing granted means nothing allowed. Its
+    /// word is its name in manifests, on the command line and in errors.
+    #[derive(PartialOrd, Ord)]
+    #[non_exhaustive]
+    pub enum Capability ("capability", "capabilities") {
+        /// See the workspace's files.
+        ReadFiles = "read-files",
+        /// Change the workspace's files; includes seeing them.
+        WriteFiles = "write-files",
+        /// Ask a model.
+        Model = "model",
+        /// Call the host's tools.
+        Tools = "tools",
+        /// Reach hosts on the network.
+        Network = "network",
+        /// Keep small values from run to run.
+        State = "state",
+        /// Start runs of other agents.
+        RunAgents = "run-agents",
+        /// Start programs.
+        RunCommands = "run-commands",
+        /// Have secrets put into requests.
+        Secrets = "secrets",
     }
 }

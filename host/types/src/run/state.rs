@@ -9,30 +9,29 @@
 //! ```
 //! Knows no time, no store and no guest.
 
-use serde::{Deserialize, Serialize};
-use std::fmt;
+use crate::words::closed_words;
 
-/// The state of a run. The crate's contract says what is durable on entering each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum RunState {
-    /// Accepted; waits for its session and a slot.
-    Queued,
-    /// Was queued when its workspace closed or its host ended; waits to be resumed.
-    Held,
-    /// The agent has been called.
-    Running,
-    /// The agent is gone or going; the finishing transaction is under way.
-    Finishing,
-    /// The agent returned.
-    Completed,
-    /// Someone, or a deadline, stopped it.
-    Cancelled,
-    /// The agent or its sandbox failed.
-    Failed,
-    /// The host stopped or died.
-    Interrupted,
+closed_words! {
+    /// The state of a run. The crate's contract says what is durable on entering each.
+    #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+    pub enum RunState ("state of a run", "states") {
+        /// Accepted; waits for its session and a slot.
+        Queued = "queued",
+        /// Was queued when its workspace closed or its host ended; waits to be resumed.
+        Held = "held",
+        /// The agent has been called.
+        Running = "running",
+        /// The agent is gone or going; the finishing transaction is under way.
+        Finishing = "finishing",
+        /// The agent returned.
+        Completed = "completed",
+        /// Someone, or a deadline, stopped it.
+        Cancelled = "cancelled",
+        /// The agent or its sandbox failed.
+        Failed = "failed",
+        /// The host stopped or died.
+        Interrupted = "interrupted",
+    }
 }
 
 /// What can happen to a run.
@@ -63,18 +62,6 @@ pub struct IllegalTransition {
 }
 
 impl RunState {
-    /// Every state, in the order of a run's life.
-    pub const ALL: [Self; 8] = [
-        Self::Queued,
-        Self::Held,
-        Self::Running,
-        Self::Finishing,
-        Self::Completed,
-        Self::Cancelled,
-        Self::Failed,
-        Self::Interrupted,
-    ];
-
     /// The state after `event`.
     ///
     /// # Errors
@@ -98,33 +85,6 @@ impl RunState {
             self,
             Self::Completed | Self::Cancelled | Self::Failed | Self::Interrupted
         )
-    }
-
-    /// The word that is stored and shown.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Held => "held",
-            Self::Running => "running",
-            Self::Finishing => "finishing",
-            Self::Completed => "completed",
-            Self::Cancelled => "cancelled",
-            Self::Failed => "failed",
-            Self::Interrupted => "interrupted",
-        }
-    }
-
-    /// The state with this word.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == word)
-    }
-}
-
-impl fmt::Display for RunState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 
@@ -177,13 +137,5 @@ mod tests {
         for (from, event, _) in allowed() {
             assert!(!from.is_terminal(), "{from} × {event:?}");
         }
-    }
-
-    #[test]
-    fn words_are_read_back() {
-        for state in RunState::ALL {
-            assert_eq!(RunState::from_word(state.as_str()), Some(state));
-        }
-        assert_eq!(RunState::from_word("ended"), None);
     }
 }
