@@ -1,7 +1,6 @@
 //! Turns errors, such as those of the host, into HTTP answers. `lastword-api` defines their names
 //! and their JSON.
 
-use crate::api::damage;
 use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -92,7 +91,7 @@ impl From<HostError> for Problem {
         match error {
             HostError::CursorExpired { resume_after } => body.resume_after = Some(resume_after),
             HostError::AlreadyAnswered { answer, .. } => body.answer = Some(answer),
-            HostError::Damaged(found) => body.damage = Some(damage(*found)),
+            HostError::Damaged(found) => body.damage = Some(*found),
             HostError::AlreadyResumed { by, .. } => body.run = Some(by),
             _ => {}
         }

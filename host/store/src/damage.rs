@@ -2,33 +2,13 @@
 //! store remembers them for its operator.
 
 use super::StoreError;
+pub use lastword_types::damage::Damage;
 use lastword_types::id::{RunId, SessionId};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Damages that are remembered one by one.
 const REMEMBERED_MAX: usize = 1000;
-
-/// One row, or one part of the database, that cannot be read.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Damage {
-    /// The table; empty where a part of the file belongs to none that could be told.
-    pub table: String,
-    /// The row's key in its table, if one row alone is meant.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub row: Option<String>,
-    /// The session that it belongs to, if that can be read.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub session: Option<SessionId>,
-    /// The run that it belongs to, if that can be read.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub run: Option<RunId>,
-    /// What cannot be read, and why.
-    pub why: String,
-    /// What is lost by it.
-    pub lost: String,
-}
 
 /// What is lost with an unreadable row of a table.
 fn lost(table: &str) -> &'static str {
@@ -57,9 +37,24 @@ fn lost(table: &str) -> &'static str {
     }
 }
 
-impl Damage {
+/// Builds a damage, and names it in errors.
+pub(super) trait Describe: Sized {
     /// Of a table as a whole.
-    pub(super) fn of(table: &str) -> Self {
+    fn of(table: &str) -> Self;
+    /// Of the row with this key.
+    fn row(self, key: impl fmt::Display) -> Self;
+    /// In this session.
+    fn session(self, id: SessionId) -> Self;
+    /// In this run.
+    fn run(self, id: RunId) -> Self;
+    /// For this reason.
+    fn why(self, why: impl Into<String>) -> Self;
+    /// Names the place of an error that says that something cannot be read; other errors stay.
+    fn name(self, error: StoreError) -> StoreError;
+}
+
+impl Describe for Damage {
+    fn of(table: &str) -> Self {
         Self {
             table: table.to_owned(),
             lost: lost(table).to_owned(),
@@ -67,34 +62,27 @@ impl Damage {
         }
     }
 
-    pub(super) fn row(mut self, key: impl fmt::Display) -> Self {
+    fn row(mut self, key: impl fmt::Display) -> Self {
         self.row = Some(key.to_string());
         self
     }
 
-    pub(super) fn session(mut self, id: SessionId) -> Self {
+    fn session(mut self, id: SessionId) -> Self {
         self.session = Some(id);
         self
     }
 
-    pub(super) fn run(mut self, id: RunId) -> Self {
+    fn run(mut self, id: RunId) -> Self {
         self.run = Some(id);
         self
     }
 
-    pub(super) fn why(mut self, why: impl Into<String>) -> Self {
+    fn why(mut self, why: impl Into<String>) -> Self {
         self.why = why.into();
         self
     }
 
-    /// Where a list goes on after this row.
-    pub fn cursor(&self) -> Option<String> {
-        let no = self.row.as_ref()?.parse().ok()?;
-        Some(super::rows::cursor(no))
-    }
-
-    /// Names the place of an error that says that something cannot be read; other errors stay.
-    pub(super) fn name(self, error: StoreError) -> StoreError {
+    fn name(self, error: StoreError) -> StoreError {
         match error {
             StoreError::Content(why) => self.why(why).into(),
             StoreError::Damaged(unnamed) if unnamed.table.is_empty() => {
@@ -105,26 +93,16 @@ impl Damage {
     }
 }
 
+/// Returns where a list goes on after a row that cannot be read.
+#[must_use]
+pub fn cursor_after(damage: &Damage) -> Option<String> {
+    let no = damage.row.as_ref()?.parse().ok()?;
+    Some(super::rows::cursor(no))
+}
+
 impl From<Damage> for StoreError {
     fn from(damage: Damage) -> Self {
         Self::Damaged(Box::new(damage))
-    }
-}
-
-impl fmt::Display for Damage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.row, self.table.is_empty()) {
-            (Some(row), _) => write!(f, "row {row} of the table `{}`", self.table)?,
-            (None, false) => write!(f, "the table `{}`", self.table)?,
-            (None, true) => f.write_str("a part of the database")?,
-        }
-        match (self.session, self.run) {
-            (Some(session), Some(run)) => write!(f, " (session {session}, run {run})")?,
-            (Some(session), None) => write!(f, " (session {session})")?,
-            (None, Some(run)) => write!(f, " (run {run})")?,
-            (None, None) => {}
-        }
-        write!(f, " cannot be read: {}; lost: {}", self.why, self.lost)
     }
 }
 

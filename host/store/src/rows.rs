@@ -6,9 +6,10 @@ use super::prompt::PromptRecord;
 use lastword_types::clock::UnixMillis;
 use lastword_types::event::{Event, Position};
 use lastword_types::id::{AgentId, RunId, SessionId, WorkspaceId};
-use lastword_types::run::{Origin, Receipt, RunState};
+use lastword_types::run::{QueuedRun, Receipt, RunState, RunSummary};
 use lastword_types::session::{Message, Question, QuestionState, SessionRecord};
 use std::collections::HashSet;
+use std::time::Duration;
 
 /// Rows of the longest page of a list; one more may be asked for, to know whether it is the
 /// last.
@@ -97,7 +98,6 @@ impl WorkspaceRow {
 
 /// A run as `show` prints it.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RunRow {
     /// Its id.
     pub id: RunId,
@@ -113,32 +113,6 @@ pub struct RunRow {
     pub receipt: Option<Receipt>,
     /// Its messages: those with a place first, in order.
     pub messages: Vec<Message>,
-}
-
-/// A run, without its messages.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct RunSummary {
-    /// Its id.
-    pub id: RunId,
-    /// Where it stands.
-    pub state: RunState,
-    /// What began it: `user`, `resume`, `fork`, …
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
-    pub origin: Origin,
-    /// The lower-case hex SHA-256 of the agent's component.
-    pub digest: String,
-    /// When it was accepted.
-    pub accepted_ms: UnixMillis,
-    /// When its agent was called, once it has been.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub started_ms: Option<UnixMillis>,
-    /// When it ended, once it has.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ended_ms: Option<UnixMillis>,
-    /// How it ended, once it has.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub receipt: Option<Receipt>,
 }
 
 /// A run and where it stands in the list.
@@ -187,6 +161,21 @@ pub struct QueuedRow {
     pub key: Option<String>,
     /// When it was accepted.
     pub accepted_ms: UnixMillis,
+}
+
+impl From<QueuedRow> for QueuedRun {
+    fn from(row: QueuedRow) -> Self {
+        let millis = |deadline: Duration| u64::try_from(deadline.as_millis());
+        Self {
+            run: row.id,
+            state: row.state,
+            origin: row.prompt.origin,
+            parts: row.prompt.parts,
+            key: row.key,
+            deadline_ms: row.prompt.deadline.and_then(|d| millis(d).ok()),
+            accepted_ms: row.accepted_ms,
+        }
+    }
 }
 
 /// Which held runs are asked for.

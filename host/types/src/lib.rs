@@ -5,6 +5,7 @@
 //! `lastword`, which re-exports it.
 
 pub mod clock;
+pub mod damage;
 pub mod event;
 pub mod hint;
 pub mod id;

@@ -37,7 +37,7 @@ pub use health::Health;
 pub use life::{Page, SessionFilter};
 pub use options::WorkspaceOptions;
 pub use prompt::Prompt;
-pub use queue::{Edit, QueuedRun};
+pub use queue::Edit;
 pub use resume::Resume;
 pub use session::Session;
 pub use status::{LifecycleEvents, WorkspaceStatus};

@@ -5,7 +5,7 @@ use super::consistency::{changed, contradictions, missing_events};
 use super::listing::{Listing, digest};
 use super::{agent, event, grant, message, question};
 use super::{queue, session, wake};
-use crate::damage::Damage;
+use crate::damage::{Damage, Describe as _};
 use crate::{Archive, OpenError, StoreError, options};
 use lastword_types::id::{AgentId, RunId, SessionId};
 use lastword_types::run::{Cause, Receipt, RunState};

@@ -2,7 +2,7 @@
 //! read from where they begin by now.
 
 use super::message;
-use crate::damage::Damage;
+use crate::damage::{Damage, Describe as _};
 use crate::prompt::PromptRecord;
 use crate::transcript::{Remains, retell};
 use crate::{Archive, Refusal, StoreError};

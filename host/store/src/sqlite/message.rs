@@ -5,7 +5,7 @@ use super::listing::{Listing, lenient};
 use super::numbers::RunNo;
 use super::tx::Tx;
 use crate::command::Summarise;
-use crate::damage::Damage;
+use crate::damage::{Damage, Describe as _};
 use crate::rows::{PAGE_MESSAGES, RunRow};
 use crate::{Refusal, StoreError, conversation};
 use lastword_types::clock::UnixMillis;

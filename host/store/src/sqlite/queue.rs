@@ -7,7 +7,7 @@ use super::listing::Listing;
 use super::run::{change, keep_key};
 use super::tx::Tx;
 use crate::command::{EditQueued, Resume};
-use crate::damage::Damage;
+use crate::damage::{Damage, Describe as _};
 use crate::rows::{HeldScope, QueuedRow, RunAt};
 use crate::{Refusal, StoreError};
 use lastword_types::clock::UnixMillis;
@@ -121,6 +121,7 @@ pub(super) fn resume(tx: &mut Tx<'_>, resume: &Resume) -> Result<(), StoreError>
     if let Some(key) = &resume.key {
         keep_key(tx, run, key)?;
     }
+
     tx.log(run.session)?
         .push(Some(run.run), &EventBody::RunResumed {})
 }

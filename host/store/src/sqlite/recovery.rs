@@ -11,7 +11,7 @@ use super::numbers::{RunNo, SessionNo};
 use super::tx::{Tx, in_savepoint};
 use super::{entry, event};
 use crate::StoreError;
-use crate::damage::Damage;
+use crate::damage::{Damage, Describe as _};
 use crate::prompt::PromptRecord;
 use crate::rows::Recovered;
 use crate::transcript::Transcript;

@@ -6,6 +6,7 @@ use super::numbers::{RunNo, SessionNo};
 use super::tx::Tx;
 use super::wake;
 use crate::command::{Accept, Accepted, KeepKey};
+use crate::damage::Describe as _;
 use crate::prompt::{Key, PromptRecord};
 use crate::{Damage, Refusal, StoreError};
 use lastword_types::event::EventBody;

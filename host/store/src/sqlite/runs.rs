@@ -5,9 +5,10 @@ use super::event;
 use super::listing::Listing;
 use crate::StoreError;
 use crate::damage::Damage;
-use crate::rows::{PAGE_ROWS, RunSummary, RunSummaryRow, parse_cursor};
+use crate::rows::{PAGE_ROWS, RunSummaryRow, parse_cursor};
 use lastword_types::clock::UnixMillis;
 use lastword_types::id::{RunId, SessionId};
+use lastword_types::run::RunSummary;
 use rusqlite::{Connection, Row, params};
 
 /// What is read of a run, beside its receipt.

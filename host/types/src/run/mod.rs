@@ -1,11 +1,13 @@
 //! A run as plain values: what began it, its states, the causes of its end, and its receipt.
 
 mod cause;
+mod listed;
 mod origin;
 mod receipt;
 mod state;
 
 pub use cause::Cause;
+pub use listed::{QueuedRun, RunSummary};
 pub use origin::Origin;
 pub use receipt::{CarriedUsage, OutputStats, Receipt, RunOutcome, RunUsage, Wait};
 pub use state::{IllegalTransition, RunEvent, RunState};
