@@ -88,6 +88,7 @@ impl From<HostError> for Problem {
 
         let mut problem = Self::new(error.name(), error.to_string());
         let body = &mut problem.body;
+        body.retryable = error.is_retryable();
         match error {
             HostError::CursorExpired { resume_after } => body.resume_after = Some(resume_after),
             HostError::AlreadyAnswered { answer, .. } => body.answer = Some(answer),

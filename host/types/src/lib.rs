@@ -10,6 +10,7 @@ pub mod event;
 pub mod hint;
 pub mod id;
 pub mod permission;
+pub mod retry;
 pub mod run;
 pub mod session;
 pub mod text;

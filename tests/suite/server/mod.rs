@@ -12,6 +12,7 @@ mod keeping;
 mod keys;
 mod nested;
 mod permissions;
+mod retries;
 mod routes;
 mod streams;
 mod tenants;
