@@ -4,7 +4,7 @@
 use super::entry::keep_blob;
 use super::event;
 use super::listing::Listing;
-use super::run::{change, keep_key};
+use super::run::{change, keep_key, known};
 use super::tx::Tx;
 use crate::command::{EditQueued, Resume};
 use crate::damage::{Damage, Describe as _};
@@ -119,6 +119,9 @@ pub(super) fn resume(tx: &mut Tx<'_>, resume: &Resume) -> Result<(), StoreError>
     let run = tx.run(resume.run)?;
     change(tx, run, RunState::Held, RunEvent::Resume)?;
     if let Some(key) = &resume.key {
+        if known(tx.conn, run.session.session, run.session.id, key)?.is_some() {
+            return Err(Refusal::KeyConflict(run.session.id).into());
+        }
         keep_key(tx, run, key)?;
     }
 
