@@ -6,6 +6,7 @@ mod bad_input;
 mod client;
 mod connections;
 mod document;
+mod figures;
 mod forms;
 mod harness;
 mod keeping;
