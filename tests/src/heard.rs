@@ -11,6 +11,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
 /// Compilers, which log very much about guests and are given nothing else.
 const COMPILERS: [&str; 3] = ["cranelift", "regalloc", "wasmtime_internal_cranelift"];
@@ -115,7 +116,14 @@ impl Visit for Line {
     }
 }
 
-impl<S: Subscriber> Layer<S> for Ear {
+/// The name and the first fields of a span.
+fn line_of<'a, S: LookupSpan<'a>>(span: &SpanRef<'a, S>) -> String {
+    let extensions = span.extensions();
+    let line = extensions.get::<Line>().map(|line| line.0.clone());
+    line.unwrap_or_else(|| span.name().to_owned())
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Ear {
     fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
         Interest::sometimes()
     }
@@ -128,10 +136,25 @@ impl<S: Subscriber> Layer<S> for Ear {
         Some(LevelFilter::TRACE)
     }
 
-    fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let mut line = Line(attributes.metadata().name().to_owned());
         attributes.record(&mut line);
         tell(attributes.metadata().target(), &line.0);
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().insert(line);
+        }
+    }
+
+    fn on_follows_from(&self, id: &Id, follows: &Id, context: Context<'_, S>) {
+        let Some(span) = context.span(id) else { return };
+        let parent = span.parent().map_or("nothing", |parent| parent.name());
+        let own = line_of(&span);
+        // A span that has closed is not found any more, and cannot be followed.
+        let followed = context.span_scope(follows);
+        let followed = followed.into_iter().flat_map(|scope| scope.from_root());
+        let followed: Vec<String> = followed.map(|span| line_of(&span)).collect();
+        let link = format!("{own} in {parent} follows from {}", followed.join(": "));
+        tell(span.metadata().target(), &link);
     }
 
     fn on_record(&self, _: &Id, values: &Record<'_>, _: Context<'_, S>) {

@@ -22,11 +22,13 @@ mod stream;
 mod workspaces;
 
 pub use agents::{AgentFile, AgentView, ManifestView, WantView};
-pub use list::{Damage, PageView};
+pub use lastword_types::damage::Damage;
+pub use lastword_types::run::{QueuedRun, RunSummary};
+pub use list::PageView;
 pub use path::WirePath;
 pub use problem::Problem;
 pub use questions::{AnsweredView, QuestionStatus, QuestionView};
-pub use runs::{EditedRun, NewAttachment, NewPart, NewRun, QueuedRun, RunSummary, RunView};
+pub use runs::{EditedRun, NewAttachment, NewPart, NewRun, RunView};
 pub use server::{Health, HealthStatus, Version};
 pub use sessions::{Fork, NewSession, SessionChanges};
 pub use stream::{EVENT_PROBLEM, Notice, NoticeKind};

@@ -4,6 +4,7 @@
 use crate::Damage;
 use crate::forms::if_known;
 use lastword_types::id::RunId;
+use lastword_types::retry::is_retryable;
 use lastword_types::session::Answer;
 use serde::{Deserialize, Serialize};
 
@@ -97,6 +98,9 @@ pub struct Problem {
     /// The name, for programs.
     #[cfg_attr(feature = "openapi", schema(example = "unknown-run"))]
     pub name: String,
+    /// Whether the same request may succeed later without any other change.
+    #[serde(default)]
+    pub retryable: bool,
     /// The oldest cursor that still works, if the given one is older than the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume_after: Option<u64>,
@@ -138,6 +142,7 @@ impl Problem {
             status: kind.status,
             detail: detail.into(),
             name: kind.name.to_owned(),
+            retryable: is_retryable(kind.name),
             resume_after: None,
             messages: None,
             sessions: None,
@@ -151,6 +156,7 @@ impl Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lastword_types::retry::RETRYABLE_ERRORS;
 
     #[test]
     fn every_name_is_listed_once_with_a_status_of_its_own_kind() {
@@ -163,8 +169,24 @@ mod tests {
     }
 
     #[test]
+    fn every_name_that_may_be_tried_again_is_listed() {
+        for name in RETRYABLE_ERRORS {
+            let problem = Problem::new(name, "");
+            assert_eq!((problem.name.as_str(), problem.retryable), (*name, true));
+        }
+    }
+
+    #[test]
     fn a_name_that_is_not_listed_is_not_passed_on() {
         assert_eq!(Problem::new("no-such-name", "").name, "internal");
+    }
+
+    #[test]
+    fn a_server_that_does_not_say_so_promises_nothing() {
+        let mut json = serde_json::to_value(Problem::new("queue-full", "why")).unwrap();
+        json.as_object_mut().unwrap().remove("retryable");
+        let problem: Problem = serde_json::from_value(json).unwrap();
+        assert!(!problem.retryable);
     }
 
     #[test]

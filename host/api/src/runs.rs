@@ -3,10 +3,8 @@
 use crate::forms::objects;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use lastword_types::clock::UnixMillis;
 use lastword_types::id::{ClientId, RunId, SessionId};
-use lastword_types::run::{Origin, Receipt, RunState};
-use lastword_types::session::Part;
+use lastword_types::run::{Receipt, RunState};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -138,56 +136,6 @@ pub struct RunView {
     /// Its receipt, if it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<Receipt>,
-}
-
-/// A run, without its messages.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct RunSummary {
-    /// The id of the run.
-    pub id: RunId,
-    /// Its state.
-    pub state: RunState,
-    /// What began it: `user`, `resume`, `fork`, …
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
-    pub origin: Origin,
-    /// The lower-case hex SHA-256 of the agent's component.
-    pub digest: String,
-    /// Unix time in milliseconds when it was accepted.
-    pub accepted_ms: UnixMillis,
-    /// Unix time in milliseconds when its agent was called, if it was.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub started_ms: Option<UnixMillis>,
-    /// Unix time in milliseconds when it ended, if it has ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ended_ms: Option<UnixMillis>,
-    /// How it ended, if it has ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub receipt: Option<Receipt>,
-}
-
-/// A waiting prompt.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct QueuedRun {
-    /// The id of its run.
-    pub run: RunId,
-    /// `queued`, or `held` until it is resumed.
-    pub state: RunState,
-    /// What began the run: `user`, `parent`, `resume`, `wake` or `answer`.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
-    pub origin: Origin,
-    /// The content of the prompt.
-    pub parts: Vec<Part>,
-    /// The caller's idempotency key, if there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
-    /// The longest time that the run may take after its start, in milliseconds, if it is not the
-    /// deadline of the limits.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub deadline_ms: Option<u64>,
-    /// Unix time in milliseconds when it was accepted.
-    pub accepted_ms: UnixMillis,
 }
 
 /// Changes to a waiting prompt. Members that are absent stay as they are.

@@ -16,8 +16,9 @@ const WAITING_MAX: usize = 256;
 const ROWS: usize = 400;
 
 /// The questions that wait to be answered here. The first one is asked.
-#[derive(Default)]
 pub(crate) struct Prompter {
+    /// Whether other commands find the questions.
+    elsewhere: bool,
     open: VecDeque<Question>,
     shown: bool,
     sent: Option<Answer>,
@@ -46,6 +47,16 @@ pub(crate) enum Settled {
 }
 
 impl Prompter {
+    /// Without questions. Other commands are named only if they find those that come.
+    pub(crate) fn new(elsewhere: bool) -> Self {
+        Self {
+            elsewhere,
+            open: VecDeque::new(),
+            shown: false,
+            sent: None,
+        }
+    }
+
     /// Keeps a question to be asked in its turn.
     pub(crate) fn add(&mut self, question: Question) {
         let known = self.open.iter().any(|open| open.id == question.id);
@@ -71,7 +82,7 @@ impl Prompter {
         }
         let question = self.open.front()?;
         self.shown = true;
-        Some(put(question, stream))
+        Some(put(question, self.elsewhere, stream))
     }
 
     /// Handles a typed line.
@@ -122,11 +133,11 @@ impl Prompter {
 }
 
 /// Returns the text of a question, with the possible answers.
-fn put(question: &Question, stream: &Stream) -> String {
+fn put(question: &Question, elsewhere: bool, stream: &Stream) -> String {
     let mut text = rendering::question(question, ROWS, stream);
     match &question.asked {
         Asked::Permission { offers, .. } => {
-            if rendering::is_cut(&text) {
+            if elsewhere && rendering::is_cut(&text) {
                 let id = question.id;
                 text.push_str(&format!("  `lastword questions {id}` shows all of it\n"));
             }
@@ -251,7 +262,7 @@ mod tests {
 
     /// Parses a line as the answer to a question.
     fn typed(question: &Question, line: &str) -> Option<Answer> {
-        let mut prompter = Prompter::default();
+        let mut prompter = Prompter::new(true);
         prompter.add(question.clone());
         prompter.show(&PLAIN)?;
         match prompter.line(line) {
@@ -311,7 +322,7 @@ mod tests {
             details: Some("stdin:\necho".to_owned()),
             offers: Vec::new(),
         });
-        let shown = put(&once, &PLAIN);
+        let shown = put(&once, true, &PLAIN);
         assert!(shown.contains("  │ stdin:\n  │ echo\n"), "{shown}");
         assert!(shown.ends_with("  [y]es once   [n]o\n"), "{shown}");
         for line in ["s", "w", "session", "1s"] {
@@ -337,7 +348,7 @@ mod tests {
 
     #[test]
     fn nothing_is_answered_that_was_not_shown() {
-        let mut prompter = Prompter::default();
+        let mut prompter = Prompter::new(true);
         assert_eq!(prompter.line("y"), Step::Nothing);
         prompter.add(change("a"));
         assert_eq!(prompter.line("y"), Step::Nothing);
@@ -351,7 +362,7 @@ mod tests {
 
     #[test]
     fn whoever_is_quicker_withdraws_the_question() {
-        let mut prompter = Prompter::default();
+        let mut prompter = Prompter::new(true);
         let (first, second) = (change("a"), change("b"));
         prompter.add(first.clone());
         prompter.add(second.clone());
@@ -379,7 +390,7 @@ mod tests {
             *target = "a\nb\x07".to_owned();
         }
         for question in [asked, which()] {
-            let shown = put(&question, &PLAIN);
+            let shown = put(&question, true, &PLAIN);
             assert!(!shown.contains(['\x1b', '\r', '\x07']), "{shown}");
             let forged = |line: &str| line.starts_with("? lastword") || line == "[y]es";
             assert!(!shown.lines().any(forged), "{shown}");

@@ -50,10 +50,21 @@ pub(crate) struct Follow<'a> {
 /// The process that the run is in.
 #[derive(Clone, Copy)]
 pub(crate) enum RunHost<'a> {
-    /// This one, over this data directory.
-    Own { host: &'a Host, data: &'a Path },
+    /// This one, over this data directory; without one, it keeps nothing and no other command
+    /// reaches it.
+    Own {
+        host: &'a Host,
+        data: Option<&'a Path>,
+    },
     /// Another one, which may own a data directory of this machine.
     Other(Option<&'a Holder>),
+}
+
+impl RunHost<'_> {
+    /// Whether the session is there for other commands, now and later.
+    pub(crate) fn keeps(self) -> bool {
+        !matches!(self, Self::Own { data: None, .. })
+    }
 }
 
 /// How the run ended for the person or program that watched it.
@@ -301,6 +312,12 @@ impl Follow<'_> {
         if let Some(stopping) = progress.stopping.take() {
             drop(stopping.await);
         }
+
+        let Some(data) = data else {
+            return Err(Failure::failed(
+                "the host ended before the run had its end, and keeps nothing of it".to_owned(),
+            ));
+        };
 
         let archive = Archive::open(data)?;
         let leaving = printer().is_hurried().then(std::time::Instant::now);

@@ -271,12 +271,18 @@ pub(crate) struct Connection {
     pub(crate) server: Server,
     /// The host of this process, if it is that.
     own: Option<Serving>,
+    /// Whether what it does is there for other commands, now and later.
+    keeps: bool,
 }
 
 impl Connection {
     /// A host of another process.
     pub(crate) fn to_other(server: Server) -> Self {
-        Self { server, own: None }
+        Self {
+            server,
+            own: None,
+            keeps: true,
+        }
     }
 
     /// Reaches the owner, or becomes the owner, which other commands can then reach.
@@ -324,9 +330,13 @@ impl Connection {
         Self::to(Serving::begin(host, doors), held)
     }
 
-    /// A host in this process that no other command reaches.
-    pub(crate) fn of_unshared(host: &Host) -> Result<Self, Failure> {
-        Self::to(Serving::begin(host, Vec::new()), Held::Stays)
+    /// A host in this process that keeps nothing and that no other command reaches.
+    pub(crate) fn of_ephemeral(host: &Host) -> Result<Self, Failure> {
+        let connection = Self::to(Serving::begin(host, Vec::new()), Held::Stays)?;
+        Ok(Self {
+            keeps: false,
+            ..connection
+        })
     }
 
     fn to(mut own: Serving, held: Held) -> Result<Self, Failure> {
@@ -337,12 +347,18 @@ impl Connection {
         Ok(Self {
             server,
             own: Some(own),
+            keeps: true,
         })
     }
 
     /// The host, if it is in this process.
     pub(crate) fn host(&self) -> Option<&Host> {
         self.own.as_ref().map(Serving::host)
+    }
+
+    /// Whether what the host does is there for other commands, now and later.
+    pub(crate) fn keeps(&self) -> bool {
+        self.keeps
     }
 
     /// Waits for the runs that commands in other terminals began at a host of this process, until

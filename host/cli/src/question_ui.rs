@@ -5,12 +5,13 @@
 use crate::asking::{Prompter, Settled, Step};
 use crate::failure::Failure;
 use crate::printer::printer;
+use crate::remote_run::Shown;
 use crate::rendering;
 use crate::terminal::Terminal;
 use crate::view::View;
 use lastword::event::{Event, EventBody};
 use lastword::id::QuestionId;
-use lastword::session::Answer;
+use lastword::session::{Answer, Asked};
 use lastword_client::Client;
 use rustix::termios::{QueueSelector, tcflush};
 use std::collections::HashSet;
@@ -51,6 +52,8 @@ pub(crate) struct QuestionUi<'a> {
     terminal: &'a Terminal,
     client: Client,
     mode: PromptMode,
+    /// Whether other commands find the questions.
+    elsewhere: bool,
     prompter: Prompter,
     typed: Option<StdinLines>,
     sending: Option<JoinHandle<Result<(), Failure>>>,
@@ -71,9 +74,15 @@ pub(crate) enum Turn {
 }
 
 impl<'a> QuestionUi<'a> {
-    /// Asks here if a person is at the terminal and `asks` is set.
-    pub(crate) fn new(client: &Client, asks: bool, json: bool, terminal: &'a Terminal) -> Self {
-        let mode = match (json, asks && terminal.is_attended()) {
+    /// Asks here if a person is at the terminal and questions are asked at all. Other commands are
+    /// named only if they find the session.
+    pub(crate) fn new(
+        client: &Client,
+        elsewhere: bool,
+        shown: Shown,
+        terminal: &'a Terminal,
+    ) -> Self {
+        let mode = match (shown.json, shown.asks && terminal.is_attended()) {
             (true, _) => PromptMode::Silent,
             (false, true) => PromptMode::Asks,
             (false, false) => PromptMode::Tells,
@@ -83,7 +92,8 @@ impl<'a> QuestionUi<'a> {
             terminal,
             client: client.clone(),
             mode,
-            prompter: Prompter::default(),
+            prompter: Prompter::new(elsewhere),
+            elsewhere,
             typed: None,
             sending: None,
             settled: HashSet::new(),
@@ -123,7 +133,7 @@ impl<'a> QuestionUi<'a> {
                 }
                 PromptMode::Tells => {
                     let (id, subject) = (question.id, rendering::subject(&question.asked));
-                    Some(format!("? {subject} · {}", how(id, &question.asked)))
+                    Some(format!("? {subject}{}", self.how(id, &question.asked)))
                 }
             },
             EventBody::QuestionAnswered { question, .. }
@@ -191,9 +201,10 @@ impl<'a> QuestionUi<'a> {
         match turn {
             Turn::Line(None) => {
                 self.mode = PromptMode::Tells;
-                for question in std::mem::take(&mut self.prompter).open() {
-                    let how = how(question.id, &question.asked);
-                    self.terminal.note(&format!("nobody types here · {how}"));
+                let prompter = std::mem::replace(&mut self.prompter, Prompter::new(self.elsewhere));
+                for question in prompter.open() {
+                    let how = self.how(question.id, &question.asked);
+                    self.terminal.note(&format!("nobody types here{how}"));
                 }
             }
             // A blocked terminal has not shown the question yet.
@@ -223,10 +234,24 @@ impl<'a> QuestionUi<'a> {
     pub(crate) fn close(&self) {
         for question in self.prompter.open() {
             let subject = rendering::subject(&question.asked);
-            let how = how(question.id, &question.asked);
+            let how = self.how(question.id, &question.asked);
             self.terminal
-                .note(&format!("waits for an answer: {subject} · {how}"));
+                .note(&format!("waits for an answer: {subject}{how}"));
         }
+    }
+
+    /// How to answer from another terminal, as the end of a line; empty if no other command finds
+    /// the question.
+    fn how(&self, id: QuestionId, asked: &Asked) -> String {
+        if !self.elsewhere {
+            return String::new();
+        }
+
+        let words = match asked {
+            Asked::Permission { .. } => "yes|session|workspace|no",
+            Asked::Input { .. } => "text TEXT",
+        };
+        format!(" · lastword answer {id} {words}")
     }
 }
 
@@ -234,15 +259,6 @@ impl Drop for QuestionUi<'_> {
     fn drop(&mut self) {
         printer().err().hold(false);
     }
-}
-
-/// How to answer from another terminal.
-fn how(id: QuestionId, asked: &lastword::session::Asked) -> String {
-    let words = match asked {
-        lastword::session::Asked::Permission { .. } => "yes|session|workspace|no",
-        lastword::session::Asked::Input { .. } => "text TEXT",
-    };
-    format!("lastword answer {id} {words}")
 }
 
 async fn done(sending: &mut Option<JoinHandle<Result<(), Failure>>>) -> Result<(), Failure> {

@@ -19,7 +19,7 @@ use std::sync::{Mutex, PoisonError};
 /// Where sessions are read.
 pub(crate) enum Source {
     Disk(Archive),
-    Server(Client, Mutex<Vec<lastword_client::api::Damage>>),
+    Server(Client, Mutex<Vec<Damage>>),
     /// There is no data directory yet.
     Nothing,
 }

@@ -44,7 +44,7 @@ pub(crate) struct RemoteRun<'a> {
 impl<'a> RemoteRun<'a> {
     /// Of the host that answers there.
     pub(crate) fn at(connection: &'a Connection, paths: &'a Paths, terminal: &'a Terminal) -> Self {
-        let data = &paths.data;
+        let data = connection.keeps().then_some(paths.data.as_path());
         let other = || RunHost::Other(connection.server.holder.as_ref());
         let own = connection.host().map(|host| RunHost::Own { host, data });
         Self {
@@ -216,7 +216,13 @@ impl<'a> RemoteRun<'a> {
         let key = key.unwrap_or_else(|| Uuid::now_v7().to_string());
         plan.key = Some(key.clone());
         let asked = self.client.prompt(session, &plan.new_run(), &key).await;
-        asked.map_err(|error| unknown(error, session, &key))
+        asked.map_err(|error| {
+            if self.host.keeps() {
+                unknown(error, session, &key)
+            } else {
+                error.into()
+            }
+        })
     }
 
     /// Returns the session to continue, which must be of this agent and workspace.
@@ -267,9 +273,8 @@ impl<'a> RemoteRun<'a> {
         shown: Shown,
         stops: &mut Stops,
     ) -> Result<Exit, Failure> {
-        let Shown { json, asks } = shown;
-        let mut view = View::new(json, self.terminal);
-        let mut questions = QuestionUi::new(self.client, asks, json, self.terminal);
+        let mut view = View::new(shown.json, self.terminal);
+        let mut questions = QuestionUi::new(self.client, self.host.keeps(), shown, self.terminal);
         let follow = Follow {
             client: self.client,
             host: self.host,
@@ -285,17 +290,21 @@ impl<'a> RemoteRun<'a> {
 
     /// Prints how the run ended, and returns the exit code.
     fn conclude(&self, end: &FollowEnd, view: &View, session: SessionId) -> Exit {
+        let kept = self.host.keeps().then_some(session);
         let (receipt, exit) = match end {
             FollowEnd::Ended(receipt) => {
-                view.conclude(receipt, session, self.terminal);
+                view.conclude(receipt, kept, self.terminal);
                 (receipt, exit_of(receipt))
             }
             FollowEnd::ReaderGone(receipt) => (receipt, exit_of(receipt)),
             FollowEnd::Cut(receipt) => {
-                view.conclude(receipt, session, self.terminal);
+                view.conclude(receipt, kept, self.terminal);
+                let rest = match kept {
+                    Some(session) => format!("`lastword show {session}` has it"),
+                    None => "the rest is not kept".to_owned(),
+                };
                 self.terminal.warn(&format!(
-                    "the output took nothing, so not all was printed; `lastword show {session}` \
-                     has it"
+                    "the output took nothing, so not all was printed; {rest}"
                 ));
                 (receipt, exit_of(receipt).cut_short(Exit::Cancelled))
             }
@@ -303,10 +312,13 @@ impl<'a> RemoteRun<'a> {
 
         let waits = receipt.finish_reason == FinishReason::Waiting;
         if waits && matches!(self.host, RunHost::Own { .. }) {
-            self.terminal.note(
-                "the session waits, and nothing goes on with it once this command is over: \
-                 `lastword serve` does, in time",
-            );
+            self.terminal.note(match kept {
+                Some(_) => {
+                    "the session waits, and nothing goes on with it once this command is over: \
+                     `lastword serve` does, in time"
+                }
+                None => "the session waited, and is not kept: nothing goes on with it",
+            });
         }
 
         exit

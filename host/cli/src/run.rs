@@ -133,7 +133,7 @@ impl RunCommand<'_> {
         let (_, builder) = self.here.insert(planned);
         let builder = builder.clone().in_memory().cache_dir(&self.paths.cache);
         let host = builder.build().await?;
-        self.own(Connection::of_unshared(&host)?).await
+        self.own(Connection::of_ephemeral(&host)?).await
     }
 
     /// Takes the data directory for a host in this process.

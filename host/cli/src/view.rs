@@ -49,8 +49,14 @@ impl View {
         }
     }
 
-    /// Prints the end to standard error; programs get it on standard output.
-    pub(crate) fn conclude(&self, receipt: &Receipt, session: SessionId, terminal: &Terminal) {
+    /// Tells the end on standard error; programs have it on standard output. Without a session, it
+    /// is not kept.
+    pub(crate) fn conclude(
+        &self,
+        receipt: &Receipt,
+        session: Option<SessionId>,
+        terminal: &Terminal,
+    ) {
         let people = match self {
             Self::People(people) => people,
             Self::Json if receipt.persisted => return,
@@ -66,10 +72,11 @@ impl View {
         }
 
         let took = people.took_us();
-        terminal.note(&format!(
-            "{} · go on with --session {session}",
-            end(receipt, took)
-        ));
+        let end = end(receipt, took);
+        terminal.note(&match session {
+            Some(session) => format!("{end} · go on with --session {session}"),
+            None => end,
+        });
     }
 }
 

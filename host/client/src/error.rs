@@ -78,15 +78,13 @@ impl ClientError {
         self.problem().map(|problem| problem.status)
     }
 
-    /// Whether the same request may succeed a little later: the server was not reached, or cannot
-    /// carry it out now.
+    /// Whether the same request may succeed later without any other change: the server was not
+    /// reached, or says so of its refusal ([`Problem::retryable`]).
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
-            Self::Refused(refusal) => {
-                refusal.problem.status >= 500 && refusal.problem.name != DAMAGED
-            }
+            Self::Refused(refusal) => refusal.problem.retryable,
             _ => false,
         }
     }
@@ -129,6 +127,8 @@ mod tests {
         for (name, retryable, repeatable) in [
             ("store-unavailable", true, false),
             ("host-closing", true, true),
+            ("queue-full", true, false),
+            ("internal", false, false),
             ("store-damaged", false, false),
             ("unknown-run", false, false),
         ] {

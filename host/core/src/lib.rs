@@ -98,9 +98,9 @@ pub use host::{
     ATTACHED_BYTES_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENTS_MAX, Agent, AgentSource,
     CONFIG_BYTES_MAX, ClientLease, ClosedWorkspace, ERROR_NAMES, Edit, ErrorKind, Health, Host,
     HostBuilder, HostError, KEY_BYTES_MAX, LABEL_NAME_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX,
-    LifecycleEvents, PROMPT_BYTES_MAX, Page, Prompt, QueuedRun, RULE_BYTES_MAX, RULES_MAX, Resume,
-    Session, SessionFilter, WeakHost, Workspace, WorkspaceOptions, WorkspaceProviders,
-    WorkspaceStage, WorkspaceStages, WorkspaceStatus,
+    LifecycleEvents, PROMPT_BYTES_MAX, Page, Prompt, RULE_BYTES_MAX, RULES_MAX, Resume, Session,
+    SessionFilter, WeakHost, Workspace, WorkspaceOptions, WorkspaceProviders, WorkspaceStage,
+    WorkspaceStages, WorkspaceStatus,
 };
 pub use lastword_sandbox::{
     Compiler, ComponentError, Digest, EngineError, Inspection, Limits, WIT_PACKAGE, WIT_VERSION,
@@ -108,12 +108,13 @@ pub use lastword_sandbox::{
 };
 pub use lastword_store::{
     Archive, Backup, BackupError, Damage, Examination, Missing, Notice, OpenError, Recovered,
-    RunRow, RunSummary, SessionRow, StoreError, backup, examine,
+    RunRow, SessionRow, StoreError, StoreErrorKind, backup, examine,
 };
 pub use lastword_types::hint::Hint;
 pub use lastword_types::permission::Capability;
+pub use lastword_types::words::UnknownWord;
 pub use lastword_types::workspace::{
     CloseReason, Lifecycle, OnLastClient, WORKSPACE_NAME_BYTES_MAX, WORKSPACE_PATH_BYTES_MAX,
     WorkspaceKey,
 };
-pub use run::{Cause, Events, HostStats, Origin, Receipt, Run, RunState};
+pub use run::{Cause, Events, HostStats, Origin, QueuedRun, Receipt, Run, RunState, RunSummary};

@@ -1,7 +1,6 @@
 //! Converts errors, such as those of the host, into HTTP responses. `lastword-api` defines their
 //! names and their JSON.
 
-use crate::api::damage;
 use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -90,10 +89,11 @@ impl From<HostError> for Problem {
 
         let mut problem = Self::new(error.name(), error.to_string());
         let body = &mut problem.body;
+        body.retryable = error.is_retryable();
         match error {
             HostError::CursorExpired { resume_after } => body.resume_after = Some(resume_after),
             HostError::AlreadyAnswered { answer, .. } => body.answer = Some(answer),
-            HostError::Damaged(found) => body.damage = Some(damage(*found)),
+            HostError::Damaged(found) => body.damage = Some(*found),
             HostError::AlreadyResumed { by, .. } => body.run = Some(by),
             _ => {}
         }

@@ -2,6 +2,7 @@
 //! store remembers them for its operator.
 
 use super::StoreError;
+pub use lastword_types::damage::Damage;
 use lastword_types::id::{RunId, SessionId};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,28 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// The largest number of damaged places that are remembered.
 const REMEMBERED_MAX: usize = 1000;
 
-/// One row, or one part of the database, that cannot be read.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Damage {
-    /// The table; empty if it is unknown to which table the damaged part of the file belongs.
-    pub table: String,
-    /// The row's key in its table, if the damage concerns a single row.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub row: Option<String>,
-    /// The session that the row belongs to, if that can be read.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub session: Option<SessionId>,
-    /// The run that the row belongs to, if that can be read.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub run: Option<RunId>,
-    /// What cannot be read, and why.
-    pub why: String,
-    /// What is lost with it.
-    pub lost: String,
-}
-
-/// Returns what is lost with an unreadable row of a table.
+/// What is lost with an unreadable row of a table.
 fn lost(table: &str) -> &'static str {
     match table {
         "owner" => "nothing: it is made anew",
@@ -57,9 +37,24 @@ fn lost(table: &str) -> &'static str {
     }
 }
 
-impl Damage {
-    /// Creates the damage of a whole table.
-    pub(super) fn of(table: &str) -> Self {
+/// Builds a damage, and names it in errors.
+pub(super) trait Describe: Sized {
+    /// Of a table as a whole.
+    fn of(table: &str) -> Self;
+    /// Of the row with this key.
+    fn row(self, key: impl fmt::Display) -> Self;
+    /// In this session.
+    fn session(self, id: SessionId) -> Self;
+    /// In this run.
+    fn run(self, id: RunId) -> Self;
+    /// For this reason.
+    fn why(self, why: impl Into<String>) -> Self;
+    /// Names the place of an error that says that something cannot be read; other errors stay.
+    fn name(self, error: StoreError) -> StoreError;
+}
+
+impl Describe for Damage {
+    fn of(table: &str) -> Self {
         Self {
             table: table.to_owned(),
             lost: lost(table).to_owned(),
@@ -67,35 +62,27 @@ impl Damage {
         }
     }
 
-    pub(super) fn row(mut self, key: impl fmt::Display) -> Self {
+    fn row(mut self, key: impl fmt::Display) -> Self {
         self.row = Some(key.to_string());
         self
     }
 
-    pub(super) fn session(mut self, id: SessionId) -> Self {
+    fn session(mut self, id: SessionId) -> Self {
         self.session = Some(id);
         self
     }
 
-    pub(super) fn run(mut self, id: RunId) -> Self {
+    fn run(mut self, id: RunId) -> Self {
         self.run = Some(id);
         self
     }
 
-    pub(super) fn why(mut self, why: impl Into<String>) -> Self {
+    fn why(mut self, why: impl Into<String>) -> Self {
         self.why = why.into();
         self
     }
 
-    /// Returns the cursor with which a list continues after this row.
-    pub fn cursor(&self) -> Option<String> {
-        let no = self.row.as_ref()?.parse().ok()?;
-        Some(super::rows::cursor(no))
-    }
-
-    /// Adds this place to an error that reports something unreadable. Other errors stay as they
-    /// are.
-    pub(super) fn name(self, error: StoreError) -> StoreError {
+    fn name(self, error: StoreError) -> StoreError {
         match error {
             StoreError::Content(why) => self.why(why).into(),
             StoreError::Damaged(unnamed) if unnamed.table.is_empty() => {
@@ -106,30 +93,20 @@ impl Damage {
     }
 }
 
+/// Returns where a list goes on after a row that cannot be read.
+#[must_use]
+pub fn cursor_after(damage: &Damage) -> Option<String> {
+    let no = damage.row.as_ref()?.parse().ok()?;
+    Some(super::rows::cursor(no))
+}
+
 impl From<Damage> for StoreError {
     fn from(damage: Damage) -> Self {
         Self::Damaged(Box::new(damage))
     }
 }
 
-impl fmt::Display for Damage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.row, self.table.is_empty()) {
-            (Some(row), _) => write!(f, "row {row} of the table `{}`", self.table)?,
-            (None, false) => write!(f, "the table `{}`", self.table)?,
-            (None, true) => f.write_str("a part of the database")?,
-        }
-        match (self.session, self.run) {
-            (Some(session), Some(run)) => write!(f, " (session {session}, run {run})")?,
-            (Some(session), None) => write!(f, " (session {session})")?,
-            (None, Some(run)) => write!(f, " (run {run})")?,
-            (None, None) => {}
-        }
-        write!(f, " cannot be read: {}; lost: {}", self.why, self.lost)
-    }
-}
-
-/// The damage that a process has found. Each place is logged once.
+/// What a process has met. Each is told once in its log.
 #[derive(Default)]
 pub(super) struct Damages(Mutex<Vec<Damage>>);
 

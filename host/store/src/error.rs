@@ -3,6 +3,7 @@
 use super::Damage;
 use lastword_types::hint::Hint;
 use lastword_types::id::{MessageId, RunId, SessionId, WorkspaceId};
+use lastword_types::words::UnknownWord;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -154,6 +155,36 @@ pub enum StoreError {
     Damaged(Box<Damage>),
 }
 
+/// The kind of a [`StoreError`], by what a caller can do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StoreErrorKind {
+    /// The request contradicts what is stored: change the request.
+    Refused,
+    /// The store cannot write now: try again later.
+    Unavailable,
+    /// The store is closed for the rest of this process: start a new host.
+    Closed,
+    /// The content cannot be stored as it is: change it.
+    InvalidContent,
+    /// What is stored cannot be read: examine the data directory; trying again does not help.
+    Damaged,
+}
+
+impl StoreError {
+    /// Returns the kind of the error, for programs.
+    #[must_use]
+    pub fn kind(&self) -> StoreErrorKind {
+        match self {
+            Self::Refused(_) => StoreErrorKind::Refused,
+            Self::Unavailable(_) => StoreErrorKind::Unavailable,
+            Self::Closed(_) => StoreErrorKind::Closed,
+            Self::Content(_) => StoreErrorKind::InvalidContent,
+            Self::Damaged(_) => StoreErrorKind::Damaged,
+        }
+    }
+}
+
 /// A request that contradicts what is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -220,6 +251,12 @@ impl From<Refusal> for StoreError {
 
 impl From<serde_json::Error> for StoreError {
     fn from(error: serde_json::Error) -> Self {
+        Self::Content(error.to_string())
+    }
+}
+
+impl From<UnknownWord> for StoreError {
+    fn from(error: UnknownWord) -> Self {
         Self::Content(error.to_string())
     }
 }

@@ -33,8 +33,8 @@ mod sqlite;
 pub use backend::{Backend, Batch, BatchId, CommitError, Committed, Resolution};
 pub use command::*;
 pub use conversation::{CONTEXT_BYTES_MAX, CONTEXT_MESSAGES_MAX};
-pub use damage::Damage;
-pub use error::{OpenError, Refusal, StoreError};
+pub use damage::{Damage, cursor_after};
+pub use error::{OpenError, Refusal, StoreError, StoreErrorKind};
 pub use handle::{OnEnded, Store};
 pub use notice::{Missing, Notice};
 pub use notify::{ChangeSet, Following, LogRange};
@@ -47,7 +47,7 @@ pub use queries::Queries;
 pub use rows::{
     Due, DueCursor, DuePage, FoldScan, Followed, HeldScope, Listed, OpenQuestions, PAGE_EVENTS,
     PAGE_MESSAGES, PAGE_ROWS, Positions, QuestionAt, QueuedRow, Recovered, RunAt, RunRow,
-    RunSummary, RunSummaryRow, SessionAt, SessionRow, SessionsPage, WorkspaceRow,
+    RunSummaryRow, SessionAt, SessionRow, SessionsPage, WorkspaceRow,
 };
 pub use sqlite::{Archive, Backup, BackupError, Examination, backup, examine};
 pub use writer::SHUT_DOWN;

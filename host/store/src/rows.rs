@@ -6,9 +6,10 @@ use super::prompt::PromptRecord;
 use lastword_types::clock::UnixMillis;
 use lastword_types::event::{Event, Position};
 use lastword_types::id::{AgentId, RunId, SessionId, WorkspaceId};
-use lastword_types::run::{Origin, Receipt, RunState};
+use lastword_types::run::{QueuedRun, Receipt, RunState, RunSummary};
 use lastword_types::session::{Message, Question, QuestionState, SessionRecord};
 use std::collections::HashSet;
+use std::time::Duration;
 
 /// The largest number of rows in a page of a list. A reader may ask for one more, to find out
 /// whether the page is the last one.
@@ -98,7 +99,6 @@ impl WorkspaceRow {
 
 /// A run as `show` prints it.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RunRow {
     /// Its id.
     pub id: RunId,
@@ -116,33 +116,7 @@ pub struct RunRow {
     pub messages: Vec<Message>,
 }
 
-/// A run, without its messages.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct RunSummary {
-    /// Its id.
-    pub id: RunId,
-    /// Its state.
-    pub state: RunState,
-    /// What began it: `user`, `resume`, `fork`, …
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
-    pub origin: Origin,
-    /// The lower-case hex SHA-256 of the agent's component.
-    pub digest: String,
-    /// Unix time in milliseconds when it was accepted.
-    pub accepted_ms: UnixMillis,
-    /// Unix time in milliseconds when its agent was called, if it was.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub started_ms: Option<UnixMillis>,
-    /// Unix time in milliseconds when it ended, if it has ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ended_ms: Option<UnixMillis>,
-    /// How it ended, if it has ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub receipt: Option<Receipt>,
-}
-
-/// A run, with its place in the list.
+/// A run and where it stands in the list.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunSummaryRow {
     /// The run.
@@ -190,7 +164,22 @@ pub struct QueuedRow {
     pub accepted_ms: UnixMillis,
 }
 
-/// Which held runs a caller asks for.
+impl From<QueuedRow> for QueuedRun {
+    fn from(row: QueuedRow) -> Self {
+        let millis = |deadline: Duration| u64::try_from(deadline.as_millis());
+        Self {
+            run: row.id,
+            state: row.state,
+            origin: row.prompt.origin,
+            parts: row.prompt.parts,
+            key: row.key,
+            deadline_ms: row.prompt.deadline.and_then(|d| millis(d).ok()),
+            accepted_ms: row.accepted_ms,
+        }
+    }
+}
+
+/// Which held runs are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeldScope {
     /// Those of all workspaces.

@@ -5,12 +5,14 @@
 //! `lastword`, which re-exports it.
 
 pub mod clock;
+pub mod damage;
 pub mod event;
 pub mod hint;
 pub mod id;
 pub mod permission;
+pub mod retry;
 pub mod run;
 pub mod session;
 pub mod text;
-mod words;
+pub mod words;
 pub mod workspace;

@@ -28,6 +28,25 @@ fn an_ephemeral_run_leaves_nothing_behind() {
 }
 
 #[test]
+fn an_ephemeral_run_names_no_command_that_would_need_what_it_did() {
+    let shell = Shell::new();
+    for (prompt, code, told) in [
+        ("echo Hello", 0, &["completed", "cause returned"][..]),
+        ("fail the door is shut", 1, &["the door is shut", "failed"]),
+        ("wait 3600000", 0, &["waiting", "is not kept"]),
+        ("wait-for your name", 0, &["your name", "is not kept"]),
+    ] {
+        let kept = shell.probe(prompt, &[]).exits(code);
+        assert!(kept.err.contains("--session "), "the control: {kept:?}");
+        let done = shell.probe(prompt, &["--ephemeral"]).exits(code);
+        let done = done.tells(told);
+        for hint in ["--session", "go on with", "`lastword", "lastword answer"] {
+            assert!(!done.err.contains(hint), "{hint}: {done:?}");
+        }
+    }
+}
+
+#[test]
 fn json_is_the_log_and_nothing_else() {
     let shell = Shell::new();
     let done = shell.probe("two-steps", &["--json"]).exits(0);

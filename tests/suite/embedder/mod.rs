@@ -4,5 +4,6 @@
 mod cycles;
 mod handles;
 mod providers;
+mod spans;
 mod streams;
 mod tenants;

@@ -1,9 +1,11 @@
 //! The OpenAPI document says what the router does, all of it and nothing else.
 
-use super::harness::{Server, json};
+use super::harness::{self, Server};
+use lastword::RunState;
+use lastword::session::{FinishReason, Role};
 use lastword_tests::guests::root;
 use reqwest::StatusCode;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 const METHODS: [&str; 4] = ["get", "post", "patch", "delete"];
@@ -56,6 +58,15 @@ fn it_lists_every_route() {
     assert_eq!(past, None, "routes are added with their description only");
 }
 
+#[test]
+fn it_lists_the_words_that_are_sent() {
+    let document = document();
+    let words = |name: &str| document["components"]["schemas"][name]["enum"].clone();
+    assert_eq!(words("RunState"), json!(RunState::ALL));
+    assert_eq!(words("FinishReason"), json!(FinishReason::ALL));
+    assert_eq!(words("Role"), json!(Role::ALL));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_that_it_lists_is_there() {
     let server = Server::new().await;
@@ -91,7 +102,7 @@ async fn every_route_that_it_lists_is_there() {
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_served_as_it_is_made() {
     let server = Server::new().await;
-    let (status, served) = json(server.get("/openapi.json")).await;
+    let (status, served) = harness::json(server.get("/openapi.json")).await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(served, document());
     assert_eq!(served["openapi"], "3.2.0");

@@ -14,7 +14,7 @@ use lastword::store::{
     Accept, Append, BeginDelete, CommandKind, Continuation, CreateSession, DeleteRows,
     DeleteWorkspace, EditQueued, Finish, ForgetAgent, ForkSession, HeldScope, Hold, KeepAgent,
     KeepKey, KeepOptions, Key, Latch, OpenQuestions, OpenWorkspace, PromptRecord, PutState,
-    RenameSession, Resume, Revoke, SessionsPage, SetTodo, ShiftWakes, Start, StateOwner,
+    Refusal, RenameSession, Resume, Revoke, SessionsPage, SetTodo, ShiftWakes, Start, StateOwner,
     StateQuota, StateScope, Store, StoreError, StoredOptions, Summarise, TakeWaitsBack, Waits,
     Withdraw,
 };
@@ -834,7 +834,7 @@ type Read = Vec<(&'static str, String)>;
 /// The log of a session, page by page.
 async fn read_log(side: &mut Side, session: SessionId, read: &mut Read) {
     let mut after = match side.store.events(session, Seq(0)).await {
-        Err(StoreError::Refused(lastword::store::Refusal::Expired { through })) => Seq(through),
+        Err(StoreError::Refused(Refusal::Expired { through })) => Seq(through),
         _ => Seq(0),
     };
     loop {
@@ -853,9 +853,7 @@ async fn read_log(side: &mut Side, session: SessionId, read: &mut Read) {
 /// The log of a workspace, or of all, page by page.
 async fn read_positions(side: &mut Side, workspace: Option<WorkspaceId>, read: &mut Read) {
     let mut after = match side.store.positions(workspace, Position(0), true).await {
-        Err(StoreError::Refused(lastword::store::Refusal::Expired { through })) => {
-            Position(through)
-        }
+        Err(StoreError::Refused(Refusal::Expired { through })) => Position(through),
         _ => Position(0),
     };
     // A store may give positions for commits that bring no event: how far it folded is its own.
@@ -1031,5 +1029,66 @@ fn the_steps_reach_every_state_of_a_run() {
         RunState::Interrupted,
     ] {
         assert!(reached.contains(&state), "{state} is never reached");
+    }
+}
+
+#[tokio::test]
+async fn a_key_of_another_prompt_does_not_resume_a_run() {
+    let mut pair = Pair::new(Flaw::None);
+    let (workspace, session) = (WorkspaceId::generate(), SessionId::generate());
+    let open = OpenWorkspace {
+        id: workspace,
+        key: "w".to_owned(),
+        options: None,
+    };
+    pair.both(open).await.expect("a workspace");
+    let create = CreateSession {
+        id: session,
+        workspace,
+        agent: AgentId::new("a").expect("a name"),
+        parent: None,
+    };
+    pair.both(create).await.expect("a session");
+
+    let key = |word: &str| Some(Key::of_prompt(word.to_owned(), &prompt(0)).expect("JSON"));
+    let (held, other) = (RunId::generate(), RunId::generate());
+    for (run, key) in [(held, None), (other, key("of a prompt"))] {
+        let accept = Accept {
+            run,
+            session,
+            prompt: prompt(0),
+            attached: Vec::new(),
+            digest: "digest".to_owned(),
+            key,
+            goes_on: None,
+            resumes: None,
+            parent: None,
+            queue_max: 2,
+            start: false,
+        };
+        pair.both(accept).await.expect("it is queued");
+    }
+    let keep = KeepKey {
+        run: other,
+        key: key("kept later").expect("a key"),
+    };
+    pair.both(keep).await.expect("it is kept");
+    pair.both(Hold { runs: vec![held] }).await.expect("held");
+
+    for word in ["of a prompt", "kept later"] {
+        for content in [0, 4] {
+            let key = Key::of_prompt(word.to_owned(), &prompt(content)).expect("JSON");
+            let resume = Resume {
+                run: held,
+                key: Some(key),
+            };
+            for side in [&pair.sqlite, &pair.memory] {
+                let refused = side.store.execute(resume.clone()).await;
+                let conflict = StoreError::Refused(Refusal::KeyConflict(session));
+                assert_eq!(refused, Err(conflict), "{word}");
+                let state = side.store.run(held).await.expect("the run").state;
+                assert_eq!(state, RunState::Held, "nothing was written");
+            }
+        }
     }
 }

@@ -8,6 +8,7 @@ use lastword_types::id::{
     AgentId, ClientId, GrantId, InvalidAgentId, MessageId, QuestionId, RunId, SessionId,
     WorkspaceId,
 };
+use lastword_types::retry::is_retryable;
 use lastword_types::session::Answer;
 use lastword_types::workspace::WorkspaceKey;
 use std::any::Any;
@@ -290,12 +291,7 @@ impl HostError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Open(error) => error.is_retryable(),
-            Self::QueueFull(_)
-            | Self::WorkspaceClosing(_)
-            | Self::HostClosing
-            | Self::ProvidersUnavailable { .. }
-            | Self::StoreUnavailable(_) => true,
-            _ => false,
+            other => is_retryable(other.name()),
         }
     }
 

@@ -2,11 +2,11 @@
 //! delete. Also lists and purges workspaces, and prunes old events.
 
 use super::{Agent, Host, HostError, HostInner, Session, Workspace, bounds};
-use crate::run::Events;
+use crate::run::{Events, RunSummary};
 use lastword_store::{
     BeginDelete, Damage, DeleteWorkspace, ForkSession, Key, PAGE_ROWS, Refusal, RenameSession,
-    RunRow, RunSummary, RunSummaryRow, SessionRow, SessionsPage, SetTodo, Store, StoreError,
-    WorkspaceRow,
+    RunRow, RunSummaryRow, SessionRow, SessionsPage, SetTodo, Store, StoreError, WorkspaceRow,
+    cursor_after,
 };
 use lastword_types::event::{Position, Seq};
 use lastword_types::id::{MessageId, RunId, SessionId, WorkspaceId};
@@ -75,7 +75,7 @@ impl<T> Page<T> {
         let last = rows.last().filter(|_| more);
         let next = last.and_then(|row| match row {
             Ok(row) => Some(cursor(row)),
-            Err(damage) => damage.cursor(),
+            Err(damage) => cursor_after(damage),
         });
         let damaged = rows.iter().filter_map(|row| row.as_ref().err().cloned());
         Self {

@@ -41,7 +41,7 @@ pub use health::Health;
 pub use life::{Page, SessionFilter};
 pub use options::WorkspaceOptions;
 pub use prompt::Prompt;
-pub use queue::{Edit, QueuedRun};
+pub use queue::Edit;
 pub use resume::Resume;
 pub use session::Session;
 pub use status::{LifecycleEvents, WorkspaceStatus};
@@ -70,6 +70,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
+use tracing::Span;
 
 /// A host: one engine, one store, and the runs that use them. A cloneable handle.
 ///
@@ -433,6 +434,7 @@ impl HostInner {
             resumes: None,
             limits,
             lineage: None,
+            asked_in: Span::current(),
         })
     }
 }

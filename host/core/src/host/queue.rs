@@ -2,52 +2,12 @@
 
 use super::attachments::Attachments;
 use super::{HostError, Session, bounds};
-use crate::run::{Cause, Origin, Receipt, RunState};
-use lastword_store::{EditQueued, QueuedRow, Refusal, StoreError};
-use lastword_types::clock::UnixMillis;
+use crate::run::{Cause, Receipt, RunState};
+use lastword_store::{EditQueued, Refusal, StoreError};
 use lastword_types::id::{RunId, SessionId};
+use lastword_types::run::QueuedRun;
 use lastword_types::session::Part;
-use serde::{Deserialize, Serialize};
 use std::fmt;
-
-/// A waiting prompt.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct QueuedRun {
-    /// The id of its run.
-    pub run: RunId,
-    /// `queued`, or `held` until it is resumed.
-    pub state: RunState,
-    /// What began the run: `user`, `parent`, `resume`, `wake` or `answer`.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
-    pub origin: Origin,
-    /// The content of the prompt.
-    pub parts: Vec<Part>,
-    /// The caller's idempotency key, if there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
-    /// The longest time that the run may take after its start, in milliseconds, if it is not the
-    /// deadline of the limits.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub deadline_ms: Option<u64>,
-    /// Unix time in milliseconds when it was accepted.
-    pub accepted_ms: UnixMillis,
-}
-
-impl From<QueuedRow> for QueuedRun {
-    fn from(row: QueuedRow) -> Self {
-        let millis = |deadline: std::time::Duration| u64::try_from(deadline.as_millis());
-        Self {
-            run: row.id,
-            state: row.state,
-            origin: row.prompt.origin,
-            parts: row.prompt.parts,
-            key: row.key,
-            deadline_ms: row.prompt.deadline.and_then(|d| millis(d).ok()),
-            accepted_ms: row.accepted_ms,
-        }
-    }
-}
 
 /// Changes to a waiting prompt. Everything else stays as it is.
 #[derive(Clone, Default, PartialEq)]

@@ -30,6 +30,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast, oneshot};
+use tracing::Span;
 
 /// A callback that receives the id of a workspace whose last run is over.
 pub(crate) type OnIdle = Box<dyn Fn(WorkspaceId) + Send + Sync>;
@@ -147,6 +148,9 @@ pub(crate) struct RunJob {
     pub(crate) limits: Limits,
     /// What the run inherits from its parent run, if it has one.
     pub(crate) lineage: Option<Lineage>,
+    /// The span in which the run was asked for. It stays open until the run starts, since a span
+    /// can only follow from one that is open.
+    pub(crate) asked_in: Span,
 }
 
 /// Whether a prompt may wait for its turn.

@@ -43,7 +43,10 @@ pub(super) async fn execute(dispatcher: Arc<Dispatcher>, mut job: RunJob) {
 
     let transcript = Transcript::new(job.live.id, 0).bounded(bounds);
     let output = dispatcher.store.output(job.live.id, transcript);
-    let span = catch_unwind(AssertUnwindSafe(|| span_of(&job))).unwrap_or_else(|_| Span::none());
+    let asked_in = std::mem::replace(&mut job.asked_in, Span::none());
+    let span = catch_unwind(AssertUnwindSafe(|| span_of(&job, asked_in)));
+    let span = span.unwrap_or_else(|_| Span::none());
+
     let mut left = None;
     let seen = drive_guest(&dispatcher, &job, &output, &mut left).instrument(span.clone());
     if AssertUnwindSafe(seen).catch_unwind().await.is_err() {
@@ -57,8 +60,15 @@ pub(super) async fn execute(dispatcher: Arc<Dispatcher>, mut job: RunJob) {
     }
 }
 
-fn span_of(job: &RunJob) -> Span {
-    tracing::info_span!(
+/// Returns the run's span. It follows from the span in which the run was asked for, and is not a
+/// part of it: the run may start when that work is long done.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it may close, and only once it was followed"
+)]
+fn span_of(job: &RunJob, asked_in: Span) -> Span {
+    let span = tracing::info_span!(
+        parent: None,
         "run",
         run = %job.live.id,
         session = %job.live.session,
@@ -68,7 +78,9 @@ fn span_of(job: &RunJob) -> Span {
         cause = Empty,
         stop_us = Empty,
         persist_us = Empty,
-    )
+    );
+    span.follows_from(&asked_in);
+    span
 }
 
 /// Records on the run's span how the run ended.

@@ -19,8 +19,8 @@ mod waiting;
 pub use events::Events;
 pub use handle::Run;
 pub use lastword_types::run::{
-    CarriedUsage, Cause, IllegalTransition, Origin, OutputStats, Receipt, RunEvent, RunOutcome,
-    RunState, RunUsage, Wait,
+    CarriedUsage, Cause, IllegalTransition, Origin, OutputStats, QueuedRun, Receipt, RunEvent,
+    RunOutcome, RunState, RunSummary, RunUsage, Wait,
 };
 pub use stats::{BUCKETS_US, Histogram, HostStats};
 

@@ -197,12 +197,7 @@ impl App {
 
     /// Returns the damage that the caller may see: that of sessions that they may see, or all of
     /// it if they administrate the server.
-    pub(crate) async fn shown(
-        &self,
-        who: &Principal,
-        damaged: Vec<lastword::Damage>,
-    ) -> Vec<Damage> {
-        let mut damaged = super::views::damages(damaged);
+    pub(crate) async fn shown(&self, who: &Principal, mut damaged: Vec<Damage>) -> Vec<Damage> {
         if damaged.is_empty() || self.demand(who, Action::Administrate).await.is_ok() {
             return damaged;
         }

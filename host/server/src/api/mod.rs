@@ -20,7 +20,6 @@ mod views;
 mod workspaces;
 
 pub(crate) use app::App;
-pub(crate) use views::damage;
 
 use mount::Mount;
 

@@ -1,8 +1,8 @@
 //! Routes about waiting prompts: listing, changing and withdrawing them.
 
+use super::App;
 use super::extract::{At, At2, Caller, Json};
 use super::prompts::{decoded, one_of_two, said};
-use super::{App, views};
 use crate::access::Action;
 use crate::problem::Problem;
 use axum::extract::{DefaultBodyLimit, State};
@@ -37,8 +37,7 @@ async fn list_queue(
     At(id): At<SessionId>,
 ) -> Result<axum::Json<PageView<QueuedRun>>, Problem> {
     let session = app.session(&who, Action::Read, id).await?;
-    let items = session.queue().await?.into_iter();
-    let mut page = PageView::whole(items.map(views::queued).collect());
+    let mut page = PageView::whole(session.queue().await?);
     page.damaged = app.damaged(&who, "run").await;
     page.damaged.retain(|damage| damage.session == Some(id));
     Ok(axum::Json(page))
@@ -89,7 +88,7 @@ async fn edit_queued(
 ) -> Result<axum::Json<QueuedRun>, Problem> {
     let edit = edit(edited, &app)?;
     let session = app.session(&who, Action::Prompt, id).await?;
-    let work = async move { Ok(views::queued(session.edit_queued(run, edit).await?)) };
+    let work = async move { Ok(session.edit_queued(run, edit).await?) };
     Ok(axum::Json(app.finish_request(work).await?))
 }
 

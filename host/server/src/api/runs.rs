@@ -165,7 +165,11 @@ async fn list_runs(
     let limit = limit(paging.limit)?;
     let session = app.session(&who, Action::Read, id).await?;
     let page = session.list_runs(limit, paging.after).await?;
-    Ok(axum::Json(views::runs(page)))
+    Ok(axum::Json(PageView {
+        items: page.items,
+        next: page.next,
+        damaged: page.damaged,
+    }))
 }
 
 /// Show a run

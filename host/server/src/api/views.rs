@@ -2,10 +2,8 @@
 
 use lastword::id::WorkspaceId;
 use lastword::session::{WorkspaceKind, WorkspaceRecord};
-use lastword::{Agent, HostError, Page, Run, WorkspaceKey, WorkspaceStatus};
-use lastword_api::{
-    AgentView, Damage, PageView, QueuedRun, RunSummary, RunView, WorkspaceState, WorkspaceView,
-};
+use lastword::{Agent, HostError, Run, WorkspaceKey, WorkspaceStatus};
+use lastword_api::{AgentView, RunView, WorkspaceState, WorkspaceView};
 
 /// Returns a workspace that is open or closing, or closed if it has no status.
 pub(super) fn workspace(
@@ -58,54 +56,4 @@ pub(super) async fn run(run: &Run) -> Result<RunView, HostError> {
         state,
         receipt,
     })
-}
-
-/// Returns the runs of a session.
-pub(super) fn runs(page: Page<lastword::RunSummary>) -> PageView<RunSummary> {
-    let summary = |run: lastword::RunSummary| RunSummary {
-        id: run.id,
-        state: run.state,
-        origin: run.origin,
-        digest: run.digest,
-        accepted_ms: run.accepted_ms,
-        started_ms: run.started_ms,
-        ended_ms: run.ended_ms,
-        receipt: run.receipt,
-    };
-
-    PageView {
-        items: page.items.into_iter().map(summary).collect(),
-        next: page.next,
-        damaged: damages(page.damaged),
-    }
-}
-
-/// Returns a waiting prompt.
-pub(super) fn queued(run: lastword::QueuedRun) -> QueuedRun {
-    QueuedRun {
-        run: run.run,
-        state: run.state,
-        origin: run.origin,
-        parts: run.parts,
-        key: run.key,
-        deadline_ms: run.deadline_ms,
-        accepted_ms: run.accepted_ms,
-    }
-}
-
-/// Returns the damage in the form of the API.
-pub(crate) fn damage(damage: lastword::Damage) -> Damage {
-    Damage {
-        table: damage.table,
-        row: damage.row,
-        session: damage.session,
-        run: damage.run,
-        why: damage.why,
-        lost: damage.lost,
-    }
-}
-
-/// Returns several damages in the form of the API.
-pub(super) fn damages(damaged: Vec<lastword::Damage>) -> Vec<Damage> {
-    damaged.into_iter().map(damage).collect()
 }

@@ -8,8 +8,8 @@ use super::super::queries::Queries;
 use super::super::rows::{
     DUE_MAX, Due, DueCursor, DuePage, FOLD_EVENTS, FOLD_SESSIONS, FoldPage, FoldScan, Followed,
     GRANTS_MAX, HeldScope, Listed, OpenQuestions, PAGE_EVENTS, PAGE_MESSAGES, PAGE_ROWS, Positions,
-    QUESTIONS_MAX, QuestionAt, QueuedRow, RunAt, RunRow, RunSummary, RunSummaryRow, SCANNED,
-    SessionAt, SessionRow, SessionsPage, WorkspaceRow, parse_cursor, within,
+    QUESTIONS_MAX, QuestionAt, QueuedRow, RunAt, RunRow, RunSummaryRow, SCANNED, SessionAt,
+    SessionRow, SessionsPage, WorkspaceRow, parse_cursor, within,
 };
 use super::super::{Refusal, StoreError};
 use super::state::{Deletion, No, Run, Session, State, StoredQuestion, Wake};
@@ -17,7 +17,7 @@ use crate::transcript::{Remains, retell};
 use lastword_types::clock::UnixMillis;
 use lastword_types::event::{Event, EventBody, Position, Seq};
 use lastword_types::id::{AgentId, GrantId, MessageId, QuestionId, RunId, SessionId, WorkspaceId};
-use lastword_types::run::{CarriedUsage, Receipt, RunState};
+use lastword_types::run::{CarriedUsage, Receipt, RunState, RunSummary};
 use lastword_types::session::{BlobId, Granted, Message, Question, QuestionState};
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};

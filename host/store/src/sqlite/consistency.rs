@@ -5,7 +5,7 @@ use super::doctor::unread;
 use super::listing::place;
 use super::{event, message};
 use crate::StoreError;
-use crate::damage::Damage;
+use crate::damage::{Damage, Describe as _};
 use crate::transcript::Transcript;
 use lastword_types::clock::UnixMillis;
 use lastword_types::event::EventBody;

@@ -5,7 +5,7 @@ use super::consistency::{changed, contradictions, missing_events};
 use super::listing::{Listing, digest};
 use super::{agent, event, grant, message, question};
 use super::{queue, session, wake};
-use crate::damage::Damage;
+use crate::damage::{Damage, Describe as _};
 use crate::{Archive, OpenError, StoreError, options};
 use lastword_types::id::{AgentId, RunId, SessionId};
 use lastword_types::run::{Cause, Receipt, RunState};
@@ -271,8 +271,8 @@ fn run(row: &Row<'_>) -> Result<(), StoreError> {
 fn receipt(row: &Row<'_>) -> Result<(), StoreError> {
     let receipt: Receipt = serde_json::from_str(event::text(row, 0)?)?;
     let run = RunId::from_bytes(row.get(1)?);
-    let state = RunState::from_word(event::text(row, 2)?);
-    let fits = receipt.run == run && state == Some(receipt.state);
+    let state: RunState = event::text(row, 2)?.parse()?;
+    let fits = receipt.run == run && state == receipt.state;
     same(
         fits,
         "it is of another run, or of another state than the run's",

@@ -1,5 +1,6 @@
 //! Translates the errors of SQLite into those of the store.
 
+use crate::damage::Describe as _;
 use crate::{CommitError, Damage, OpenError, StoreError};
 use rusqlite::ErrorCode;
 use std::path::Path;

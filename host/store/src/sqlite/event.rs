@@ -4,7 +4,7 @@
 use super::listing::lenient;
 use super::numbers;
 use super::retention;
-use crate::damage::Damage;
+use crate::damage::{Damage, Describe as _};
 use crate::notify::ChangeSet;
 use crate::rows::{Followed, PAGE_EVENTS, Positions, SCANNED};
 use crate::{Refusal, StoreError};

@@ -8,6 +8,7 @@ use super::run;
 use super::tx::{SavepointMode, Tx, in_savepoint};
 use super::{entry, wake};
 use crate::command::{self, Finished};
+use crate::damage::Describe as _;
 use crate::{Damage, Refusal, StoreError, conversation};
 use lastword_types::event::EventBody;
 use lastword_types::id::RunId;

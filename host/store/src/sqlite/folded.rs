@@ -2,7 +2,7 @@
 //! their present beginning.
 
 use super::message;
-use crate::damage::Damage;
+use crate::damage::{Damage, Describe as _};
 use crate::prompt::PromptRecord;
 use crate::transcript::{Remains, retell};
 use crate::{Archive, Refusal, StoreError};

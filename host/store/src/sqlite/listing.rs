@@ -1,7 +1,7 @@
 //! Lists that continue after a row that cannot be read, and report the place of that row.
 
 use crate::StoreError;
-use crate::damage::Damage;
+use crate::damage::{Damage, Describe as _};
 use lastword_types::id::{RunId, SessionId};
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, Row, ToSql};

@@ -5,7 +5,7 @@ use super::listing::{Listing, lenient};
 use super::numbers::RunNo;
 use super::tx::Tx;
 use crate::command::Summarise;
-use crate::damage::Damage;
+use crate::damage::{Damage, Describe as _};
 use crate::rows::{PAGE_MESSAGES, RunRow};
 use crate::{Refusal, StoreError, conversation};
 use lastword_types::clock::UnixMillis;
@@ -23,12 +23,9 @@ pub(super) const COLUMNS: &str = "message.id, run.id, message.ordinal, message.r
 
 pub(super) fn read(row: &Row<'_>) -> Result<Message, StoreError> {
     let role: String = row.get(3)?;
-    let role = Role::from_word(&role)
-        .ok_or_else(|| StoreError::Content(format!("unknown role {role}")))?;
+    let role: Role = role.parse()?;
     let finish: Option<String> = row.get(7)?;
-    let finish: Option<FinishReason> = finish
-        .map(|word| serde_json::from_value(serde_json::Value::String(word)))
-        .transpose()?;
+    let finish: Option<FinishReason> = finish.map(|word| word.parse()).transpose()?;
     let extra: Option<String> = row.get(10)?;
     Ok(Message {
         id: MessageId::from_bytes(row.get(0)?),
@@ -96,7 +93,7 @@ fn instead(conn: &Connection, damage: &Damage) -> Option<Message> {
     let no: i64 = damage.row.as_ref()?.parse().ok()?;
     let message = conn.query_row(&sql, [no], |row| {
         let time = |column| lenient::<i64>(row, column).map(|at| UnixMillis(at as u64));
-        let role = lenient::<String>(row, 3).and_then(|word| Role::from_word(&word));
+        let role = lenient::<String>(row, 3).and_then(|word| word.parse().ok());
         let run = RunId::from_bytes(row.get(1)?);
         let id = MessageId::from_bytes(row.get(0)?);
         let mut message = Message::begin(id, run, role.unwrap_or(Role::System), UnixMillis(0));
@@ -299,8 +296,7 @@ fn run_row(row: &Row<'_>) -> Result<RunRow, StoreError> {
     let time = |at: i64| UnixMillis(at as u64);
     Ok(RunRow {
         id: RunId::from_bytes(row.get(0)?),
-        state: RunState::from_word(&word)
-            .ok_or_else(|| StoreError::Content(format!("unknown state {word}")))?,
+        state: word.parse()?,
         started_ms: row.get::<_, Option<i64>>(3)?.map(time),
         ended_ms: row.get::<_, Option<i64>>(4)?.map(time),
         receipt: receipt

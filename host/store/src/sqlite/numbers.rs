@@ -2,7 +2,7 @@
 //! the writer has looked up stay in memory, so that a command needs no statement for them.
 
 use super::listing::lenient;
-use crate::damage::Damage;
+use crate::damage::{Damage, Describe as _};
 use crate::{Refusal, StoreError};
 use lastword_types::id::{RunId, SessionId, WorkspaceId};
 use rusqlite::{Connection, OptionalExtension, Row};

@@ -10,7 +10,7 @@ use super::life;
 use super::numbers::Numbers;
 use super::reader::ReadThreads;
 use super::recovery;
-use crate::damage::{Damage, Damages};
+use crate::damage::{Damage, Damages, Describe as _};
 use crate::handle::{Opened, Store};
 use crate::notice::Notice;
 use crate::rows::Recovered;

@@ -4,7 +4,7 @@
 use super::listing::Listing;
 use super::numbers::{RunNo, SESSION, SessionNo, WORKSPACES};
 use super::tx::Tx;
-use crate::damage::Damage;
+use crate::damage::{Damage, Describe as _};
 use crate::rows::{OpenQuestions, QUESTIONS_MAX, QuestionAt};
 use crate::transcript::Entry;
 use crate::{Refusal, StoreError};

@@ -4,10 +4,10 @@
 use super::entry::keep_blob;
 use super::event;
 use super::listing::Listing;
-use super::run::{change, keep_key};
+use super::run::{change, keep_key, known};
 use super::tx::Tx;
 use crate::command::{EditQueued, Resume};
-use crate::damage::Damage;
+use crate::damage::{Damage, Describe as _};
 use crate::rows::{HeldScope, QueuedRow, RunAt};
 use crate::{Refusal, StoreError};
 use lastword_types::clock::UnixMillis;
@@ -22,15 +22,11 @@ const QUEUED: &str = "id, state, prompt, key, accepted_ms";
 fn queued_row(row: &Row<'_>) -> Result<QueuedRow, StoreError> {
     Ok(QueuedRow {
         id: RunId::from_bytes(row.get(0)?),
-        state: word(row.get_ref(1)?.as_str().unwrap_or_default())?,
+        state: row.get_ref(1)?.as_str().unwrap_or_default().parse()?,
         prompt: serde_json::from_str(row.get_ref(2)?.as_str().unwrap_or_default())?,
         key: row.get(3)?,
         accepted_ms: UnixMillis(row.get::<_, i64>(4)? as u64),
     })
-}
-
-fn word(word: &str) -> Result<RunState, StoreError> {
-    RunState::from_word(word).ok_or_else(|| StoreError::Content(format!("unknown state {word}")))
 }
 
 /// Returns the waiting prompts of a session, in the order of acceptance.
@@ -123,8 +119,12 @@ pub(super) fn resume(tx: &mut Tx<'_>, resume: &Resume) -> Result<(), StoreError>
     let run = tx.run(resume.run)?;
     change(tx, run, RunState::Held, RunEvent::Resume)?;
     if let Some(key) = &resume.key {
+        if known(tx.conn, run.session.session, run.session.id, key)?.is_some() {
+            return Err(Refusal::KeyConflict(run.session.id).into());
+        }
         keep_key(tx, run, key)?;
     }
+
     tx.log(run.session)?
         .push(Some(run.run), &EventBody::RunResumed {})
 }
@@ -166,7 +166,7 @@ pub(super) fn at(row: &Row<'_>) -> Result<RunAt, StoreError> {
         session: SessionId::from_bytes(row.get(1)?),
         agent: AgentId::new(agent).map_err(|error| StoreError::Content(error.to_string()))?,
         workspace: WorkspaceId::from_bytes(row.get(3)?),
-        state: word(row.get_ref(4)?.as_str().unwrap_or_default())?,
+        state: row.get_ref(4)?.as_str().unwrap_or_default().parse()?,
         prompt: serde_json::from_str(row.get_ref(5)?.as_str().unwrap_or_default())?,
     })
 }

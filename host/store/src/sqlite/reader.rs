@@ -5,7 +5,7 @@ use super::directory::{DATABASE, WAL};
 use super::queries::SqliteQueries;
 use crate::StoreError;
 use crate::backend::{Read, Readers};
-use crate::damage::{Damage, Damages};
+use crate::damage::{Damage, Damages, Describe as _};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};

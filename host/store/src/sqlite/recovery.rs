@@ -11,7 +11,7 @@ use super::numbers::{RunNo, SessionNo};
 use super::tx::{Tx, in_savepoint};
 use super::{entry, event};
 use crate::StoreError;
-use crate::damage::Damage;
+use crate::damage::{Damage, Describe as _};
 use crate::prompt::PromptRecord;
 use crate::rows::Recovered;
 use crate::transcript::Transcript;
@@ -59,7 +59,7 @@ fn left(row: &Row<'_>) -> Result<Left, StoreError> {
             session: SessionNo::read(row, 1),
         },
         id,
-        state: lenient::<String>(row, 6).and_then(|word| RunState::from_word(&word)),
+        state: lenient::<String>(row, 6).and_then(|word| word.parse().ok()),
         cause: lenient(row, 7),
         prompt: prompt.map(drop).map_err(|error| error.to_string()),
         receipt: ended.then(|| lenient(row, 9).unwrap_or_default()),

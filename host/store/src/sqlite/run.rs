@@ -6,6 +6,7 @@ use super::numbers::{RunNo, SessionNo};
 use super::tx::Tx;
 use super::wake;
 use crate::command::{Accept, Accepted, KeepKey};
+use crate::damage::Describe as _;
 use crate::prompt::{Key, PromptRecord};
 use crate::{Damage, Refusal, StoreError};
 use lastword_types::event::EventBody;
@@ -275,8 +276,8 @@ pub(super) fn state(tx: &Tx<'_>, run: RunNo) -> Result<RunState, StoreError> {
         .optional()
         .map_err(|error| unreadable(run, error.into()))?;
     let word = word.ok_or(Refusal::UnknownRun(run.id))?;
-    let unknown = || StoreError::Content(format!("unknown state {word}"));
-    RunState::from_word(&word).ok_or_else(|| unreadable(run, unknown()))
+    word.parse::<RunState>()
+        .map_err(|error| unreadable(run, error.into()))
 }
 
 /// Changes the state of a run by an event, if it is in the given state.

@@ -5,10 +5,10 @@ use super::event;
 use super::listing::Listing;
 use crate::StoreError;
 use crate::damage::Damage;
-use crate::rows::{PAGE_ROWS, RunSummary, RunSummaryRow, parse_cursor};
+use crate::rows::{PAGE_ROWS, RunSummaryRow, parse_cursor};
 use lastword_types::clock::UnixMillis;
 use lastword_types::id::{RunId, SessionId};
-use lastword_types::run::RunState;
+use lastword_types::run::RunSummary;
 use rusqlite::{Connection, Row, params};
 
 /// The columns of a run in addition to its receipt.
@@ -25,8 +25,7 @@ pub(super) fn read(row: &Row<'_>) -> Result<RunSummaryRow, StoreError> {
         place: row.get(0)?,
         run: RunSummary {
             id: RunId::from_bytes(row.get(1)?),
-            state: RunState::from_word(&word)
-                .ok_or_else(|| StoreError::Content(format!("unknown state {word}")))?,
+            state: word.parse()?,
             origin: row.get::<_, String>(3)?.into(),
             digest: row.get(4)?,
             accepted_ms: UnixMillis(row.get::<_, i64>(5)? as u64),

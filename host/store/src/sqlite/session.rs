@@ -4,7 +4,7 @@ use super::listing::{Listing, lenient};
 use super::numbers::{self, SessionNo};
 use super::tx::Tx;
 use crate::command::{OpenWorkspace, OpenedWorkspace};
-use crate::damage::Damage;
+use crate::damage::{Damage, Describe as _};
 use crate::options::StoredOptions;
 use crate::rows::{PAGE_ROWS, SessionAt, SessionRow, SessionsPage, WorkspaceRow, parse_cursor};
 use crate::{Refusal, StoreError};

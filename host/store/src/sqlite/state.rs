@@ -2,6 +2,7 @@
 
 use super::tx::Tx;
 use crate::command::{PutState, StateScope};
+use crate::damage::Describe as _;
 use crate::{Damage, Refusal, StoreError};
 use lastword_types::id::SessionId;
 use rusqlite::{Connection, OptionalExtension, params};

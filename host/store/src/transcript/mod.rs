@@ -48,6 +48,87 @@ pub struct Transcript {
     model: Option<(String, String)>,
 }
 
+/// What comes piece by piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Speech {
+    Text,
+    Reasoning,
+}
+
+impl Speech {
+    /// An empty part.
+    fn part(self, now: UnixMillis) -> Part {
+        match self {
+            Self::Text => Part::text(""),
+            Self::Reasoning => PartBody::Reasoning {
+                text: String::new(),
+                started_ms: now,
+                ended_ms: None,
+            }
+            .into(),
+        }
+    }
+
+    /// The text of a message's last part, if it is of this kind and open.
+    fn open_in(self, message: &mut Message) -> Option<&mut String> {
+        match (self, &mut message.parts.last_mut()?.body) {
+            (Self::Text, PartBody::Text { text })
+            | (
+                Self::Reasoning,
+                PartBody::Reasoning {
+                    text,
+                    ended_ms: None,
+                    ..
+                },
+            ) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The event that a piece was appended.
+    fn delta(self, message: MessageId, part: u32, delta: &str, now: UnixMillis) -> EventBody {
+        let text = delta.to_owned();
+        match self {
+            Self::Text => EventBody::TextDelta {
+                message,
+                part,
+                text,
+            },
+            Self::Reasoning => EventBody::ReasoningDelta {
+                message,
+                part,
+                text,
+                appended_ms: now,
+            },
+        }
+    }
+
+    /// The text of an event that a piece was appended to this very part.
+    fn delta_of(self, event: &mut EventBody, id: MessageId, at: u32) -> Option<&mut String> {
+        let (of, in_part, text) = match (self, event) {
+            (
+                Self::Text,
+                EventBody::TextDelta {
+                    message,
+                    part,
+                    text,
+                },
+            )
+            | (
+                Self::Reasoning,
+                EventBody::ReasoningDelta {
+                    message,
+                    part,
+                    text,
+                    ..
+                },
+            ) => (*message, *part, text),
+            _ => return None,
+        };
+        (of == id && in_part == at).then_some(text)
+    }
+}
+
 impl Transcript {
     /// Creates an empty transcript that accepts at most `bytes_max` bytes of text, reasoning,
     /// arguments and results together, and any number of entries and bytes of data.
@@ -99,52 +180,7 @@ impl Transcript {
         now: UnixMillis,
         log: &mut Vec<Entry>,
     ) -> Result<(), OutputRefused> {
-        self.spend(delta.len())?;
-        if delta.is_empty() {
-            return Ok(());
-        }
-        let message = self.open(now, log)?;
-        if !matches!(
-            message.parts.last(),
-            Some(Part {
-                body: PartBody::Text { .. },
-                ..
-            })
-        ) {
-            close_reasoning(message, now, log);
-            message.parts.push(Part::text(""));
-            self.said.parts += 1;
-        }
-
-        let message = self.assistant.as_mut().expect("opened above");
-        let part = last_index(message);
-        if let Some(Part {
-            body: PartBody::Text { text },
-            ..
-        }) = message.parts.last_mut()
-        {
-            text.push_str(delta);
-        }
-        self.said.text_bytes += delta.len() as u64;
-
-        if let Some(Entry::Event(EventBody::TextDelta {
-            message: id,
-            part: at,
-            text,
-        })) = log.last_mut()
-            && *id == message.id
-            && *at == part
-            && text.len() + delta.len() <= DELTA_BYTES_MAX
-        {
-            text.push_str(delta);
-            return Ok(());
-        }
-        log.push(Entry::Event(EventBody::TextDelta {
-            message: message.id,
-            part,
-            text: delta.to_owned(),
-        }));
-        Ok(())
+        self.say(Speech::Text, delta, now, log)
     }
 
     /// Appends reasoning. An empty text changes nothing.
@@ -157,57 +193,48 @@ impl Transcript {
         now: UnixMillis,
         log: &mut Vec<Entry>,
     ) -> Result<(), OutputRefused> {
+        self.say(Speech::Reasoning, delta, now, log)
+    }
+
+    /// Appends to the last part if it is of this kind and open, or begins one. The log gets an
+    /// event, or its last one is extended.
+    fn say(
+        &mut self,
+        what: Speech,
+        delta: &str,
+        now: UnixMillis,
+        log: &mut Vec<Entry>,
+    ) -> Result<(), OutputRefused> {
         self.spend(delta.len())?;
         if delta.is_empty() {
             return Ok(());
         }
+
         let message = self.open(now, log)?;
-        let open = matches!(
-            message.parts.last(),
-            Some(Part {
-                body: PartBody::Reasoning { ended_ms: None, .. },
-                ..
-            })
-        );
-        if !open {
-            message.parts.push(
-                PartBody::Reasoning {
-                    text: String::new(),
-                    started_ms: now,
-                    ended_ms: None,
-                }
-                .into(),
-            );
+        if what.open_in(message).is_none() {
+            close_reasoning(message, now, log);
+            message.parts.push(what.part(now));
             self.said.parts += 1;
         }
+
         let message = self.assistant.as_mut().expect("opened above");
-        let part = last_index(message);
-        if let Some(Part {
-            body: PartBody::Reasoning { text, .. },
-            ..
-        }) = message.parts.last_mut()
-        {
+        let (id, part) = (message.id, last_index(message));
+        if let Some(text) = what.open_in(message) {
             text.push_str(delta);
         }
-        if let Some(Entry::Event(EventBody::ReasoningDelta {
-            message: id,
-            part: at,
-            text,
-            ..
-        })) = log.last_mut()
-            && *id == message.id
-            && *at == part
+        if what == Speech::Text {
+            self.said.text_bytes += delta.len() as u64;
+        }
+
+        if let Some(Entry::Event(last)) = log.last_mut()
+            && let Some(text) = what.delta_of(last, id, part)
             && text.len() + delta.len() <= DELTA_BYTES_MAX
         {
             text.push_str(delta);
             return Ok(());
         }
-        log.push(Entry::Event(EventBody::ReasoningDelta {
-            message: message.id,
-            part,
-            text: delta.to_owned(),
-            appended_ms: now,
-        }));
+
+        log.push(Entry::Event(what.delta(id, part, delta, now)));
         Ok(())
     }
 

@@ -12,7 +12,7 @@ mod rule;
 
 pub use access::Access;
 pub use authority::{Authority, DenyReason, Verdict};
-pub use capability::{Capability, UnknownCapability};
+pub use capability::Capability;
 pub use grants::Grants;
 pub use manifest::{Manifest, Want};
 pub use offers::offers;

@@ -12,8 +12,9 @@
 //! ```
 
 use super::hosts::Hosts;
-use super::{Access, Capability, UnknownCapability};
+use super::{Access, Capability};
 use crate::text;
+use crate::words::UnknownWord;
 use globset::{GlobBuilder, GlobMatcher};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -36,7 +37,7 @@ pub struct Rule {
 pub enum InvalidRule {
     /// The word before `=` does not name a capability.
     #[error(transparent)]
-    Capability(#[from] UnknownCapability),
+    Capability(#[from] UnknownWord),
     /// The text after `=` is not a valid pattern.
     #[error("`{pattern}` is no pattern for `{capability}`: {reason}")]
     Pattern {

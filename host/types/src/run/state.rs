@@ -9,30 +9,29 @@
 //! ```
 //! Knows nothing of time, the store or the guest.
 
-use serde::{Deserialize, Serialize};
-use std::fmt;
+use crate::words::closed_words;
 
-/// The state of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum RunState {
-    /// Accepted, and waits for its session and a slot.
-    Queued,
-    /// Was queued when its workspace closed or its host ended, and waits to be resumed.
-    Held,
-    /// The agent has been called.
-    Running,
-    /// The agent has returned or is being stopped, and the finishing transaction is under way.
-    Finishing,
-    /// The agent returned.
-    Completed,
-    /// A user, a client, a parent or a deadline stopped it.
-    Cancelled,
-    /// The agent or its sandbox failed.
-    Failed,
-    /// The host stopped or died.
-    Interrupted,
+closed_words! {
+    /// The state of a run.
+    #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+    pub enum RunState ("state of a run", "states") {
+        /// Accepted, and waits for its session and a slot.
+        Queued = "queued",
+        /// Was queued when its workspace closed or its host ended, and waits to be resumed.
+        Held = "held",
+        /// The agent has been called.
+        Running = "running",
+        /// The agent has returned or is being stopped, and the finishing transaction is under way.
+        Finishing = "finishing",
+        /// The agent returned.
+        Completed = "completed",
+        /// A user, a client, a parent or a deadline stopped it.
+        Cancelled = "cancelled",
+        /// The agent or its sandbox failed.
+        Failed = "failed",
+        /// The host stopped or died.
+        Interrupted = "interrupted",
+    }
 }
 
 /// An event in the life of a run.
@@ -63,19 +62,7 @@ pub struct IllegalTransition {
 }
 
 impl RunState {
-    /// Every state, in the order of a run's life.
-    pub const ALL: [Self; 8] = [
-        Self::Queued,
-        Self::Held,
-        Self::Running,
-        Self::Finishing,
-        Self::Completed,
-        Self::Cancelled,
-        Self::Failed,
-        Self::Interrupted,
-    ];
-
-    /// Returns the state after `event`.
+    /// The state after `event`.
     ///
     /// # Errors
     /// [`IllegalTransition`] for every pair of state and event that is not in the diagram.
@@ -98,33 +85,6 @@ impl RunState {
             self,
             Self::Completed | Self::Cancelled | Self::Failed | Self::Interrupted
         )
-    }
-
-    /// Returns the word that is stored and shown.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Held => "held",
-            Self::Running => "running",
-            Self::Finishing => "finishing",
-            Self::Completed => "completed",
-            Self::Cancelled => "cancelled",
-            Self::Failed => "failed",
-            Self::Interrupted => "interrupted",
-        }
-    }
-
-    /// Returns the state with this word.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == word)
-    }
-}
-
-impl fmt::Display for RunState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 
@@ -177,13 +137,5 @@ mod tests {
         for (from, event, _) in allowed() {
             assert!(!from.is_terminal(), "{from} × {event:?}");
         }
-    }
-
-    #[test]
-    fn words_are_read_back() {
-        for state in RunState::ALL {
-            assert_eq!(RunState::from_word(state.as_str()), Some(state));
-        }
-        assert_eq!(RunState::from_word("ended"), None);
     }
 }

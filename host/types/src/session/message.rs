@@ -3,40 +3,21 @@
 use super::{Extra, FinishReason, Part};
 use crate::clock::UnixMillis;
 use crate::id::{MessageId, RunId};
+use crate::words::closed_words;
 use serde::{Deserialize, Serialize};
 
-/// The role of a message's author.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// The user, or the agent that sent the prompt.
-    User,
-    /// The agent.
-    Assistant,
-    /// The tools that were called.
-    Tool,
-    /// The host, or a summary.
-    System,
-}
-
-impl Role {
-    /// Returns the word that is stored and shown.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::User => "user",
-            Self::Assistant => "assistant",
-            Self::Tool => "tool",
-            Self::System => "system",
-        }
-    }
-
-    /// Returns the role with this word.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        let all = [Self::User, Self::Assistant, Self::Tool, Self::System];
-        all.into_iter().find(|role| role.as_str() == word)
+closed_words! {
+    /// The role of a message's author.
+    #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+    pub enum Role ("role", "roles") {
+        /// The user, or the agent that sent the prompt.
+        User = "user",
+        /// The agent.
+        Assistant = "assistant",
+        /// The tools that were called.
+        Tool = "tool",
+        /// The host, or a summary.
+        System = "system",
     }
 }
 
