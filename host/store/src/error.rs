@@ -163,7 +163,8 @@ pub enum Refusal {
     UnknownRun(RunId),
     /// There is no such message.
     UnknownMessage(MessageId),
-    /// The idempotency key came before in this session, with other content.
+    /// The idempotency key came before with other content: in this session, or as the key that
+    /// created it.
     KeyConflict(SessionId),
     /// The queue of this session is as long as it may be.
     QueueFull(SessionId),

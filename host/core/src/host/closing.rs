@@ -6,6 +6,7 @@ use super::registry::TOOLS_CLOSE;
 use super::workspace::{WorkspaceInner, WorkspaceStage};
 use super::{Host, HostError, HostInner};
 use crate::run::{Cause, Receipt};
+use crate::workspace::claims::Owned;
 use crate::workspace::registry::Registry;
 use crate::workspace::{CloseReason, Lifecycle};
 use lastword_sandbox::Limits;
@@ -82,9 +83,46 @@ impl HostInner {
     pub(super) async fn close(self: &Arc<Self>, id: WorkspaceId) -> ClosedWorkspace {
         let patience = self.patience();
         self.begin_close(id, CloseReason::Asked);
+        self.finish_asked(id, patience).await
+    }
+
+    /// Ends an opener's claim, and closes the workspace unless another opener or a client claims
+    /// it. Both are one step: a claim that is added in between keeps the workspace open.
+    pub(super) async fn close_claim(
+        self: &Arc<Self>,
+        id: WorkspaceId,
+        owned: Option<Owned>,
+    ) -> ClosedWorkspace {
+        let patience = self.patience();
+        let closing = {
+            let mut registry = self.workspaces.lock();
+            if let Some(owned) = owned {
+                registry.end(id, owned);
+            }
+            if registry.has_users(id) {
+                return ClosedWorkspace::default();
+            }
+            self.mark_closing(&mut registry, id, false)
+        };
+
+        if let Some(workspace) = closing {
+            self.hold_prompts(&workspace, CloseReason::Asked);
+        }
+        self.finish_asked(id, patience).await
+    }
+
+    /// Stops the runs of a workspace that was asked to close, and waits for it.
+    async fn finish_asked(
+        self: &Arc<Self>,
+        id: WorkspaceId,
+        patience: Duration,
+    ) -> ClosedWorkspace {
         self.end_runs(id);
         let mut taken_back = self.forget_times(id).await;
-        let is_open = self.workspaces.lock().open(id).is_ok();
+        let is_open = {
+            let registry = self.workspaces.lock();
+            registry.open(id).is_ok() && !registry.has_users(id)
+        };
         if is_open && self.dispatcher.has_woken(id) {
             // A session's time came in between, and opened it again.
             self.begin_close(id, CloseReason::Asked);
@@ -266,8 +304,9 @@ impl HostInner {
 }
 
 impl Host {
-    /// Closes a workspace like [`Workspace::close`](super::Workspace::close). If it is not open,
-    /// this only stops its sessions from being woken.
+    /// Closes a workspace for everyone: all claims of openers and clients end, and the rest is as
+    /// for the last claim's [`Workspace::close`](super::Workspace::close). If it is not open, this
+    /// only stops its sessions from being woken.
     ///
     /// # Errors
     /// [`HostError::UnknownWorkspace`] if it is not open and no session of it waits for a time;

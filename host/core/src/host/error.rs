@@ -91,9 +91,9 @@ pub enum HostError {
     /// The queue of the session is full.
     #[error("the queue of the session {0} is full; wait for a run to end, or cancel one")]
     QueueFull(SessionId),
-    /// The idempotency key was used before with another request in the session.
+    /// The idempotency key was used before with another request: in this session, or to create it.
     #[error(
-        "this idempotency key was used before with another request in the session {0}; use a new key"
+        "this idempotency key was used before with another request, for the session {0}; use a new key"
     )]
     KeyConflict(SessionId),
     /// The workspace takes no more prompts and clients.

@@ -276,7 +276,25 @@ impl Workspace {
         agent: &Agent,
         parent: SessionId,
     ) -> Result<Session, HostError> {
-        self.begin_session(agent, Some(parent)).await
+        self.begin_session(agent, Some(parent), None).await
+    }
+
+    /// Like [`Workspace::new_child_session`], with a key that identifies the request, as for
+    /// [`Workspace::new_session_with_key`]: the same key, agent and parent return the same session.
+    ///
+    /// Dropping the future after its first poll does not undo the creation; another call with the
+    /// same key returns that session.
+    ///
+    /// # Errors
+    /// As [`Workspace::new_child_session`] and [`Workspace::new_session_with_key`].
+    pub async fn new_child_session_with_key(
+        &self,
+        agent: &Agent,
+        parent: SessionId,
+        key: impl Into<String>,
+    ) -> Result<Session, HostError> {
+        self.begin_session(agent, Some(parent), Some(key.into()))
+            .await
     }
 }
 
@@ -392,7 +410,9 @@ impl Session {
         through: MessageId,
         key: impl Into<String>,
     ) -> Result<Session, HostError> {
-        let key = Key::of_fork(key.into(), through)?;
+        let key = key.into();
+        bounds::check_key(&key)?;
+        let key = Key::of_fork(key, through)?;
         self.fork_as(through, Some(key)).await
     }
 

@@ -22,13 +22,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The database format that this host writes.
-pub(super) const FORMAT: i64 = 4;
+pub(super) const FORMAT: i64 = 5;
 /// The SQL that brings a database from one format to the next.
 const MIGRATIONS: [&str; FORMAT as usize] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
     include_str!("migrations/0004.sql"),
+    include_str!("migrations/0005.sql"),
 ];
 /// The first SQLite whose write-ahead log is not corrupted by a reset.
 const SQLITE_MIN: (i32, &str) = (3_051_003, "3.51.3");
