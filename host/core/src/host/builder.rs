@@ -348,6 +348,9 @@ impl HostBuilder {
     /// embedder's extensions run on the tokio runtime that this is called from; guests run on a
     /// separate one.
     ///
+    /// Dropping the future leaves no host, and releases the data directory as soon as the step that
+    /// was under way has ended. Runs that were recovered by then have their ends.
+    ///
     /// # Errors
     /// [`HostError::NoRuntime`] outside a tokio runtime, and in one without timers or I/O; when
     /// the directory is in use or cannot be opened, the database is newer, or there is no engine.

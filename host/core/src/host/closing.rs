@@ -308,6 +308,10 @@ impl Host {
     /// for the last claim's [`Workspace::close`](super::Workspace::close). If it is not open, this
     /// only stops its sessions from being woken.
     ///
+    /// Dropping the future after its first poll does not undo the closing: the workspace closes
+    /// once its runs have ended. Sessions that wait for a time may still be woken then; call this
+    /// again to prevent that.
+    ///
     /// # Errors
     /// [`HostError::UnknownWorkspace`] if it is not open and no session of it waits for a time;
     /// [`HostError::WorkspaceClosing`], [`HostError::HostClosing`].
@@ -333,6 +337,10 @@ impl Host {
     /// After the time to drain, waits no longer than the finishing deadline, the grace period and
     /// a second. Returns the runs whose ends are not on disk by then; the next host's recovery
     /// writes them. Idempotent.
+    ///
+    /// Dropping the future after its first poll does not let the host take prompts again. Runs that
+    /// have the time to drain are stopped by the next call, by [`Host::shutdown`], or when the last
+    /// handle is dropped.
     pub async fn drain(&self) -> Vec<RunId> {
         self.inner.drain().await
     }
@@ -352,6 +360,8 @@ impl Host {
 
     /// Waits until every accepted run has ended, and then begins to close the host, as
     /// [`Host::close_if_idle`] does.
+    ///
+    /// Dropping the future has no effect, unless the host began to close before.
     pub async fn close_when_idle(&self) {
         self.inner.dispatcher.close_when_idle().await;
         self.inner.take_nothing_new();
@@ -361,6 +371,9 @@ impl Host {
     /// store, so that another host can open the data directory.
     ///
     /// Returns the runs whose ends are left to the next host's recovery.
+    ///
+    /// Dropping the future after its first poll does not let the host take prompts again; the next
+    /// call, or dropping the last handle, does the rest.
     pub async fn shutdown(&self) -> Vec<RunId> {
         self.inner.shut_down().await
     }
@@ -372,12 +385,16 @@ impl Host {
     }
 
     /// Completes once the host is closing and takes no more prompts.
+    ///
+    /// Dropping the future has no effect.
     pub async fn closing(&self) {
         self.reached(Stage::Closing).await;
     }
 
     /// Completes once every run that can end in this process has ended: from then on, no events
     /// are added to the log.
+    ///
+    /// Dropping the future has no effect.
     pub async fn drained(&self) {
         self.reached(Stage::Drained).await;
     }
@@ -390,6 +407,8 @@ impl Host {
 
     /// Completes once no workspace has been open for this long: none is claimed, and every run has
     /// ended, except those whose ends only the next host can write.
+    ///
+    /// Dropping the future has no effect.
     pub async fn idle(&self, linger: Duration) {
         let mut changes = self.inner.workspaces.watch();
         loop {

@@ -100,7 +100,9 @@ pub enum HostError {
     #[error("the workspace {0} is closing; open it again once its runs are over")]
     WorkspaceClosing(WorkspaceId),
     /// The workspace is not open, or there is none.
-    #[error("the workspace {0} is not open; open it first")]
+    #[error(
+        "the workspace {0} is not open; open it first; it stays open as long as it is claimed or has runs"
+    )]
     UnknownWorkspace(WorkspaceId),
     /// The workspace was a directory of whose path only a part was kept.
     #[error(

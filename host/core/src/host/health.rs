@@ -32,6 +32,8 @@ pub enum Health {
 impl Host {
     /// Whether it takes work. Asks the store whether it still owns its data directory and can
     /// write, and waits no longer than two seconds for it.
+    ///
+    /// Dropping the future has no effect.
     pub async fn health(&self) -> Health {
         self.inner.health().await
     }
@@ -39,6 +41,8 @@ impl Host {
     /// Completes once the host can never write again, other than by its own end: see
     /// [`Health::Closed`]. Returns why. Every run that is without its end by then is left to the
     /// next host; [`Host::shutdown`] names them.
+    ///
+    /// Dropping the future has no effect.
     pub async fn failed(&self) -> StoreError {
         self.inner.store.failed().await
     }

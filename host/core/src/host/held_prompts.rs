@@ -15,6 +15,8 @@ impl Host {
     /// Puts the held prompts of sessions whose agent is loaded and whose workspace is open back
     /// into the queue, and returns their runs.
     ///
+    /// Dropping the future leaves every prompt held or queued; call this again for the rest.
+    ///
     /// # Errors
     /// When the store cannot be read or written.
     pub async fn resume_held(&self) -> Result<Vec<Run>, HostError> {

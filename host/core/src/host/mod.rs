@@ -249,6 +249,8 @@ impl Host {
     /// Options, if given, replace those of the workspace. Without options, the workspace keeps
     /// its own, even if it was closed or the host was restarted in the meantime.
     ///
+    /// Dropping the future may leave the claim, which then ends with its hold.
+    ///
     /// # Errors
     /// As [`Host::open_workspace`], [`HostError::ClientRetired`], and
     /// [`HostError::UnreadableOptions`] without options.
@@ -294,6 +296,8 @@ impl Host {
 
     /// Returns a session, whether or not its workspace is open.
     ///
+    /// Dropping the future has no effect.
+    ///
     /// # Errors
     /// [`HostError::UnknownSession`].
     pub async fn session(&self, id: SessionId) -> Result<Session, HostError> {
@@ -307,6 +311,8 @@ impl Host {
     }
 
     /// Returns a run in any state.
+    ///
+    /// Dropping the future has no effect.
     ///
     /// # Errors
     /// [`HostError::UnknownRun`].
@@ -325,6 +331,8 @@ impl Host {
     }
 
     /// Returns the most recently changed sessions of one workspace or of all, newest first.
+    ///
+    /// Dropping the future has no effect.
     ///
     /// # Errors
     /// When the store cannot be read.

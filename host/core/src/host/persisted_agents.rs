@@ -10,6 +10,9 @@ impl Host {
     /// directory, instead of one that was kept under the same name: after a restart,
     /// [`Host::load_kept_agents`] loads it again.
     ///
+    /// Dropping the future leaves the agent as it was, or kept but loaded only by the next
+    /// [`Host::load_kept_agents`]; call this again to load it.
+    ///
     /// # Errors
     /// As [`Host::load_agent`]; [`HostError::StoreUnavailable`] when it cannot be kept. Then
     /// an agent that was loaded under the name stays as it was.
@@ -42,6 +45,8 @@ impl Host {
     /// One that no longer loads is answered with the reason; it stays kept, and the others
     /// are loaded.
     ///
+    /// Dropping the future leaves those loaded that were loaded by then.
+    ///
     /// # Errors
     /// When the store cannot be read.
     pub async fn load_kept_agents(
@@ -61,6 +66,9 @@ impl Host {
 
     /// Unloads an agent, and keeps it no longer; runs that have begun or wait go on. Answers
     /// whether it was loaded or kept.
+    ///
+    /// Dropping the future leaves the agent as it was, or no longer kept but still loaded; call
+    /// this again to unload it.
     ///
     /// # Errors
     /// When the store cannot be written. Then it stays loaded.

@@ -132,6 +132,8 @@ impl fmt::Debug for Edit {
 impl Session {
     /// The prompts that wait, in the order in which they were accepted.
     ///
+    /// Dropping the future has no effect.
+    ///
     /// # Errors
     /// [`HostError::UnknownSession`], or when the store cannot be read.
     pub async fn queue(&self) -> Result<Vec<QueuedRun>, HostError> {
@@ -140,6 +142,8 @@ impl Session {
     }
 
     /// Asks something else with a prompt that waits.
+    ///
+    /// Dropping the future after its first poll does not undo the change.
     ///
     /// # Errors
     /// [`HostError::RunStarted`] when it waits no more; [`HostError::UnknownRun`];
@@ -171,6 +175,8 @@ impl Session {
 
     /// Takes a prompt back that waits; unlike [`Run::cancel`](crate::Run::cancel), leaves one
     /// alone that has started.
+    ///
+    /// Dropping the future leaves the prompt as it is, or withdrawn.
     ///
     /// # Errors
     /// [`HostError::RunStarted`] when it waits no more; [`HostError::UnknownRun`].

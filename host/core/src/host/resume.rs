@@ -43,6 +43,9 @@ impl Session {
     /// Concurrent calls continue a run only once: until the new run has ended, another call
     /// returns that run. The same key returns the same run for as long as it exists.
     ///
+    /// Dropping the future leaves the run as it is, or resumed once; another call returns the run
+    /// that continues it.
+    ///
     /// # Errors
     /// [`HostError::UnknownRun`]; [`HostError::NotResumable`] for one that completed;
     /// [`HostError::AlreadyResumed`] once the run that went on has its end as well: resume that

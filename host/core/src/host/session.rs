@@ -173,6 +173,9 @@ impl Session {
     /// these runs, as [`Run::cancel`] does. A cancelled wait counts as the run that would have
     /// begun, with the origin `wake`. For an idle session, the list is empty.
     ///
+    /// Dropping the future after its first poll does not undo the stop of the current run and of
+    /// queued prompts. Held prompts and waits may remain; call this again for the rest.
+    ///
     /// # Errors
     /// When the store cannot be read or written. Every run that could be stopped is stopped.
     pub async fn cancel(&self) -> Result<Vec<Receipt>, HostError> {
@@ -221,6 +224,8 @@ impl Session {
 
     /// Returns the session's current record.
     ///
+    /// Dropping the future has no effect.
+    ///
     /// # Errors
     /// [`HostError::UnknownSession`].
     pub async fn record(&self) -> Result<lastword_types::session::SessionRecord, HostError> {
@@ -229,6 +234,8 @@ impl Session {
 
     /// Returns the session's last messages, in time order; at most
     /// [`PAGE_MESSAGES`](lastword_store::PAGE_MESSAGES).
+    ///
+    /// Dropping the future has no effect.
     ///
     /// # Errors
     /// [`HostError::UnknownSession`].

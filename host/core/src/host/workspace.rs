@@ -402,6 +402,8 @@ impl Workspace {
 
     /// Returns an existing session of this workspace and agent.
     ///
+    /// Dropping the future has no effect.
+    ///
     /// # Errors
     /// [`HostError::UnknownSession`], [`HostError::OtherAgent`] or
     /// [`HostError::OtherWorkspace`].
@@ -463,6 +465,10 @@ impl Workspace {
     ///
     /// Waits as [`Host::shutdown`] does. Returns the runs whose ends are not on disk by then;
     /// until they are, the workspace stays closing.
+    ///
+    /// Dropping the future after its first poll undoes neither the end of the claim nor the
+    /// closing: the workspace closes once its runs have ended. Sessions that wait for a time may
+    /// still be woken then; [`Host::close_workspace`] prevents that.
     pub async fn close(&self) -> Vec<RunId> {
         let owned = self.claim.as_ref().map(|claim| claim.owned());
         let host = &self.host.inner;
@@ -471,6 +477,8 @@ impl Workspace {
 
     /// Puts the held prompts of sessions whose agent is loaded back into the queue, and returns
     /// their runs.
+    ///
+    /// Dropping the future leaves every prompt held or queued; call this again for the rest.
     ///
     /// # Errors
     /// When the store cannot be read or written.
