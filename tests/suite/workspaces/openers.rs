@@ -124,14 +124,17 @@ async fn a_dropped_claim_cuts_off_no_run() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_whose_workspace_nobody_claims_is_read_and_not_prompted() {
-    let bench = Bench::new().await;
+    let mut bench = Bench::new().await;
+    let unclaimed;
     let session = {
         let workspace = open(&bench, "w").await;
         let session = bench.session(&workspace).await;
         let run = session.prompt("echo kept").await.unwrap();
         run.ended().await.unwrap();
+        unclaimed = bench.host.workspace(workspace.id()).unwrap();
         session
     };
+    bench.until_closed(&unclaimed).await;
     let refused = session.prompt("echo later").await.unwrap_err();
     assert!(matches!(refused, HostError::UnknownWorkspace(_)));
     assert!(
