@@ -508,7 +508,7 @@ pub struct ClientLease {
 impl ClientLease {
     /// Waits until the claim is over because the client was released or retired; the stream then
     /// has no more effect. The closing of the workspace is reported by [`Workspace::stages`]
-    /// instead. The future may be dropped at any time.
+    /// instead. Dropping the future has no effect.
     pub async fn released(&self) {
         self.over.cancelled().await;
     }
