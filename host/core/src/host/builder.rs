@@ -281,7 +281,9 @@ impl HostBuilder {
         self
     }
 
-    /// What happens to the runs of a workspace that has no claim left. Default: they continue.
+    /// What happens to the runs of a workspace whose last claim was a client's and has ended.
+    /// Default: they continue, as they always do if the last claim was that of a caller of
+    /// [`Host::open_workspace`].
     #[must_use]
     pub fn on_last_client(mut self, then: OnLastClient) -> Self {
         self.claims.on_last_client = then;

@@ -147,7 +147,7 @@ impl Drop for Opening<'_> {
     }
 }
 
-/// An owned claim, which ends when this is dropped or [`ClaimGuard::end`] is called. The drop never
+/// An owned claim, which ends when this is dropped, if it has not ended before. The drop never
 /// waits, and needs no runtime.
 pub(super) struct ClaimGuard {
     host: Arc<HostInner>,
@@ -156,7 +156,7 @@ pub(super) struct ClaimGuard {
 }
 
 impl ClaimGuard {
-    /// The claim, for whoever ends it together with another change of the registry.
+    /// The claim, for a caller that ends it together with another change of the registry.
     pub(super) fn owned(&self) -> Owned {
         self.owned
     }

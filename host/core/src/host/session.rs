@@ -15,7 +15,9 @@ use std::sync::Arc;
 /// One conversation with one agent. A cloneable handle.
 ///
 /// It can be read whether or not its workspace is open and its agent loaded; only a prompt
-/// needs both.
+/// needs both. A session does not keep its workspace open: keep the
+/// [`Workspace`](super::Workspace) that [`Host::open_workspace`] returned for as long as you send
+/// prompts.
 ///
 /// A session that was started by a run (its record names a parent) takes prompts like any other.
 /// Such a prompt comes from you: its agent gets what its own manifest asks for and the workspace

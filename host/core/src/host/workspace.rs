@@ -30,8 +30,8 @@ use tokio_util::sync::CancellationToken;
 /// or [`Workspace::close`] is called on one of them. A handle from [`Host::workspace`] or
 /// [`Host::claim_workspace`] has none; [`Workspace::has_claim`] tells.
 ///
-/// Once nobody claims the workspace any more, neither an opener nor a client, it closes when its
-/// last run has ended. Dropping a handle never stops a run, never waits, and may happen on any
+/// Once the workspace has no claim left, of an opener or of a client, it closes when its last run
+/// has ended. Dropping a handle never stops a run, never waits, and may happen on any
 /// thread. A [`Session`] does not keep its workspace open: if all handles are dropped, the session
 /// can still be read, and its prompts are accepted only while runs or other claims keep the
 /// workspace open; then they are refused with [`HostError::UnknownWorkspace`].

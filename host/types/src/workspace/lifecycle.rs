@@ -96,6 +96,7 @@ pub enum OnLastClient {
     #[default]
     KeepRunning,
     /// They are stopped as at a shutdown; queued prompts are held. Where no client came since
-    /// the workspace was opened, as for a prompt that waited, they go on.
+    /// the workspace was opened, as for a prompt that waited, or where the last claim was not a
+    /// client's but an embedder's, they go on.
     Cancel,
 }
