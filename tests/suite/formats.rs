@@ -6,6 +6,7 @@ use lastword::session::BlobId;
 use lastword::{Archive, WorkspaceKey, WorkspaceOptions};
 use lastword_tests::check::violations;
 use lastword_tests::fixture::builder;
+use lastword_tests::guests::guest;
 use rusqlite::{Connection, params};
 
 const FIRST: &str = include_str!("../../host/store/src/sqlite/migrations/0001.sql");
@@ -101,7 +102,11 @@ async fn a_database_of_the_first_format_is_brought_up_to_date() {
     let runs = session.runs().await.unwrap();
     assert_eq!(runs[0].receipt.as_ref().unwrap().usage.output_tokens, 4);
     let opened = host.open_workspace(WorkspaceKey::name("old"), WorkspaceOptions::new());
-    assert_eq!(opened.await.unwrap().id(), record.workspace);
+    let workspace = opened.await.unwrap();
+    assert_eq!(workspace.id(), record.workspace);
+    let agent = host.load_agent("probe", guest("probe")).await.unwrap();
+    let keyed = || workspace.new_session_with_key(&agent, "k");
+    assert_eq!(keyed().await.unwrap().id(), keyed().await.unwrap().id());
     let renamed = session.rename("New").await.unwrap();
     assert_eq!(renamed.title.as_deref(), Some("New"));
     host.shutdown().await;

@@ -167,6 +167,20 @@ impl Client {
         self.ask(Call::post(path).json(new)).await
     }
 
+    /// Begins a session. The same key again in this workspace returns the same one.
+    ///
+    /// # Errors
+    /// As [`Client::new_session`]; `key-conflict`.
+    pub async fn new_session_with_key(
+        &self,
+        workspace: WorkspaceId,
+        new: &NewSession,
+        key: &str,
+    ) -> Answered<SessionRecord> {
+        let path = format!("/workspaces/{workspace}/sessions");
+        self.ask_with_key(key, || Call::post(&path).json(new)).await
+    }
+
     /// Returns all sessions in the order of creation, the newest first.
     ///
     /// # Errors

@@ -16,7 +16,7 @@
 //! let host = Host::builder().data_dir("/var/lib/agents").build().await?;
 //! let agent = host.load_agent("census", "census.wasm").await?; // the name is yours to choose
 //! let options = WorkspaceOptions::new().grant(Capability::ReadFiles);
-//! let workspace = host.open_workspace(WorkspaceKey::directory(".")?, options).await?;
+//! let workspace = host.open_workspace(WorkspaceKey::directory(".")?, options).await?; // open while kept
 //! let session = workspace.new_session(&agent).await?;
 //!
 //! let run = session.prompt("What is in here?").await?; // durable once this returns
@@ -37,6 +37,8 @@
 //!
 //! * **Accepted is durable.** [`Session::prompt`] returns after the commit. The run belongs
 //!   to its workspace; dropping a future or handle does not withdraw it.
+//! * **A dropped future leaves what its documentation says**, for every call. A call that takes a
+//!   key can be repeated: it begins one run or one session.
 //! * **Seen is durable.** A reader receives an event after its commit, never before.
 //! * **Every run ends once.** The first cause wins ([`Cause`]); the end is one transaction,
 //!   and the database itself refuses a second.

@@ -74,7 +74,7 @@ commands! {
     OpenWorkspace -> OpenedWorkspace;
     KeepOptions -> ();
     DeleteWorkspace -> ();
-    CreateSession -> ();
+    CreateSession -> SessionId;
     RenameSession -> SessionRow;
     SetTodo -> SessionRow;
     ForkSession -> SessionId;
@@ -181,7 +181,8 @@ pub struct DeleteWorkspace {
     pub workspace: WorkspaceId,
 }
 
-/// Begins a session, which may have a parent in the same workspace.
+/// Begins a session, which may have a parent in the same workspace. Replies with its id. The same
+/// key in the same workspace again replies with the first session, until that is deleted.
 #[derive(Clone, Debug)]
 pub struct CreateSession {
     /// Its id, made by the host.
@@ -192,6 +193,8 @@ pub struct CreateSession {
     pub agent: AgentId,
     /// The session that begins it, if one does.
     pub parent: Option<SessionId>,
+    /// The caller's idempotency key.
+    pub key: Option<Key>,
 }
 
 /// Sets a session's title, and nothing else.

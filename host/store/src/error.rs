@@ -196,7 +196,8 @@ pub enum Refusal {
     UnknownRun(RunId),
     /// The message does not exist.
     UnknownMessage(MessageId),
-    /// The idempotency key was used before in this session, with other content.
+    /// The idempotency key came before with other content: in this session, or as the key that
+    /// created it.
     KeyConflict(SessionId),
     /// The queue of this session has reached its largest length.
     QueueFull(SessionId),

@@ -1,7 +1,7 @@
 //! Prompts, and the idempotency keys of requests, as every backend stores them.
 
 use super::StoreError;
-use lastword_types::id::{MessageId, QuestionId, RunId};
+use lastword_types::id::{AgentId, MessageId, QuestionId, RunId, SessionId};
 use lastword_types::run::{CarriedUsage, Origin};
 use lastword_types::session::{Answer, Part};
 use serde::{Deserialize, Serialize};
@@ -69,8 +69,8 @@ impl PromptRecord {
     }
 }
 
-/// An idempotency key, with the digest of the request's content. It is unique in a session, across
-/// all kinds of requests.
+/// An idempotency key, with the digest of all that was asked under it. Unique per session,
+/// whatever kind of request it came with; that of a new session is unique per workspace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     pub(super) word: String,
@@ -91,6 +91,15 @@ impl Key {
     /// Creates the key of a fork through a message.
     pub fn of_fork(word: String, through: MessageId) -> Result<Self, StoreError> {
         Self::of(word, &("fork", through))
+    }
+
+    /// Of a new session. Such a key is unique per workspace.
+    pub fn of_session(
+        word: String,
+        agent: &AgentId,
+        parent: Option<SessionId>,
+    ) -> Result<Self, StoreError> {
+        Self::of(word, &("session", agent, parent))
     }
 
     /// Creates the key of an answer to a question.

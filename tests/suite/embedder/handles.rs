@@ -49,7 +49,7 @@ pub(super) async fn until(what: &str, is_so: impl Fn() -> bool) {
 }
 
 /// A host over the same folder, as soon as the directory is free.
-async fn next(folder: &TempDir) -> Host {
+pub(super) async fn next(folder: &TempDir) -> Host {
     let began = Instant::now();
     loop {
         match builder(folder.path()).build().await {

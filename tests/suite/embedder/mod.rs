@@ -2,6 +2,7 @@
 //! nothing of what others brought, and a host ends with its last handle, in order.
 
 mod cycles;
+mod dropped;
 mod handles;
 mod providers;
 mod spans;

@@ -118,3 +118,33 @@ async fn an_answer_that_begins_a_run_begins_one() {
         assert_eq!(refused, (400, "invalid-key".to_owned()));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_creates_one_session() {
+    let server = Server::new().await;
+    let path = format!("{}/sessions", server.workspace());
+    let create = |body: Value| server.post(&path, &body).header("idempotency-key", "k");
+    let first = || create(json!({ "agent": "probe", "title": "First" }));
+    let created = futures_util::future::join_all((0..6).map(|_| json(first()))).await;
+    let (status, session) = &created[0];
+    assert_eq!(
+        (*status, &session["title"]),
+        (StatusCode::CREATED, &json!("First"))
+    );
+    assert!(
+        created
+            .iter()
+            .all(|(_, again)| again["id"] == session["id"])
+    );
+
+    let id = session["id"].as_str().unwrap();
+    let renamed = server.patch(&format!("/sessions/{id}"), &json!({ "title": "Mine" }));
+    assert_eq!(json(renamed).await.0, StatusCode::OK);
+    assert_eq!(json(first()).await.1["title"], "Mine", "it stays renamed");
+
+    let child = create(json!({ "agent": "probe", "parent": id }));
+    assert_eq!(problem(child).await, (409, "key-conflict".to_owned()));
+    let wrong = server.post(&path, &json!({ "agent": "probe" }));
+    let refused = problem(wrong.header("idempotency-key", "")).await;
+    assert_eq!(refused, (400, "invalid-key".to_owned()));
+}

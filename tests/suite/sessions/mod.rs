@@ -8,10 +8,11 @@ mod lists;
 
 use lastword::event::{Event, EventBody, Position, Seq};
 use lastword::session::{Export, Role, Todo, TodoStatus};
-use lastword::{Events, Host, HostError, RunState, Session, SessionFilter};
+use lastword::{Events, Host, HostError, Prompt, RunState, Session, SessionFilter};
 use lastword::{WorkspaceKey, WorkspaceOptions};
 use lastword_tests::check::open;
 use lastword_tests::fixture::{Fixture, Plan, builder};
+use lastword_tests::guests::guest;
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -239,7 +240,7 @@ async fn numbers_of_what_was_deleted_are_not_given_again() {
         .open_workspace(key, WorkspaceOptions::new())
         .await
         .unwrap();
-    let agent = lastword_tests::guests::guest("probe");
+    let agent = guest("probe");
     let agent = host.load_agent("probe", agent).await.unwrap();
     workspace.new_session(&agent).await.unwrap();
     let first = all(host.events(last.pos)).await.pop().unwrap();
@@ -459,7 +460,57 @@ async fn streams_read_to_the_end_after_a_shutdown() {
     assert!(late.next().await.is_none());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_names_one_session_of_a_workspace_and_an_agent() {
+    let fixture = Fixture::new().await;
+    let (host, workspace) = (&fixture.host, &fixture.workspace);
+    let other = host.load_agent("other", guest("probe")).await.unwrap();
+    let once = |key: &str| workspace.new_session_with_key(&fixture.agent, key.to_owned());
+    let first = once("k").await.unwrap();
+    assert_eq!(once("k").await.unwrap().id(), first.id());
+    assert_ne!(once("l").await.unwrap().id(), first.id());
+    let conflict = workspace.new_session_with_key(&other, "k").await;
+    assert_eq!(conflict.unwrap_err().name(), "key-conflict");
+    let child = workspace.new_child_session_with_key(&fixture.agent, first.id(), "k");
+    assert_eq!(child.await.unwrap_err().name(), "key-conflict");
+
+    // Prompts have keys of their own, and so has another workspace.
+    let prompt = Prompt::text("echo x").key("k");
+    first.prompt(prompt).await.unwrap().ended().await.unwrap();
+    let elsewhere = host.open_workspace(WorkspaceKey::name("w"), WorkspaceOptions::new());
+    let elsewhere = elsewhere.await.unwrap();
+    let there = elsewhere.new_session_with_key(&fixture.agent, "k").await;
+    assert_ne!(there.unwrap().id(), first.id());
+
+    let long = "k".repeat(lastword::KEY_BYTES_MAX + 1);
+    for wrong in ["", "a\nb", long.as_str()] {
+        assert_eq!(once(wrong).await.unwrap_err().name(), "invalid-value");
+    }
+
+    // It is free again once its session is deleted.
+    first.delete().await.unwrap();
+    let anew = workspace.new_session_with_key(&other, "k").await.unwrap();
+    assert_ne!(anew.id(), first.id());
+    assert_eq!(fixture.violations(), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_of_a_session_outlives_the_host() {
+    let fixture = Fixture::new().await;
+    let key = fixture.workspace.key().clone();
+    let created = fixture.workspace.new_session_with_key(&fixture.agent, "k");
+    let created = created.await.unwrap().id();
+    fixture.host.shutdown().await;
+
+    let next = Plan::again(fixture.folder).build().await;
+    let opened = next.host.open_workspace(key, WorkspaceOptions::new());
+    let again = opened.await.unwrap();
+    let again = again.new_session_with_key(&next.agent, "k").await.unwrap();
+    assert_eq!(again.id(), created);
+}
+
 lastword_tests::also_in_memory![
+    a_key_names_one_session_of_a_workspace_and_an_agent,
     renaming_and_planning_change_nothing_else,
     a_fork_has_the_history_and_goes_its_own_way,
     a_deleted_session_is_unknown_whatever_is_asked_of_it,

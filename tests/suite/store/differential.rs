@@ -41,6 +41,8 @@ enum Flaw {
     LostWait,
     /// A key is not kept with the prompt that brought it.
     ForgottenKey,
+    /// A key is not kept with the session that it created.
+    ForgottenSessionKey,
     /// Held runs stay queued.
     NothingHeld,
 }
@@ -432,9 +434,19 @@ impl Pair {
                     workspace,
                     agent: agent(b),
                     parent: (c % 3 == 0).then(|| pick(&world.sessions, d)).flatten(),
+                    // Few words, so that most of them come again.
+                    key: (e % 2 == 1).then(|| {
+                        let word = format!("session {}", e / 2 % 3);
+                        Key::of_session(word, &agent(b), None).expect("JSON")
+                    }),
                 };
+                let mut other = create.clone();
+                if flaw == Flaw::ForgottenSessionKey {
+                    other.key = None;
+                }
                 world.sessions.push(create.id);
-                self.both(create).await
+                let said = format!("{create:?}");
+                self.each(&said, create, other).await
             }
             5..=9 => {
                 let Some(accept) = world.accept(step) else {
@@ -986,6 +998,7 @@ fn a_store_with_a_flaw_is_told_from_the_other() {
         Flaw::LongerQueue,
         Flaw::LostWait,
         Flaw::ForgottenKey,
+        Flaw::ForgottenSessionKey,
         Flaw::NothingHeld,
     ] {
         let tried = try_cases(100, flaw);
@@ -1047,6 +1060,7 @@ async fn a_key_of_another_prompt_does_not_resume_a_run() {
         workspace,
         agent: AgentId::new("a").expect("a name"),
         parent: None,
+        key: None,
     };
     pair.both(create).await.expect("a session");
 

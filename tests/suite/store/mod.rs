@@ -51,6 +51,7 @@ impl Bench {
                 workspace: self.workspace,
                 agent: AgentId::new("tester").expect("a name"),
                 parent: None,
+                key: None,
             };
             self.store.execute(create).await.expect("a session");
             let title = format!("session {}", self.given.len());

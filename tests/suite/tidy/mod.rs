@@ -4,6 +4,7 @@
 
 mod boundaries;
 mod crates;
+mod futures;
 mod imports;
 mod layout;
 mod shape;

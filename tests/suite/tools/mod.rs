@@ -8,7 +8,7 @@ mod denials;
 mod files;
 mod inside;
 mod policies;
-mod questions;
+pub(crate) mod questions;
 mod rewaking;
 mod settling;
 mod waiting;

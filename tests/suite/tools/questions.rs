@@ -10,7 +10,7 @@ use lastword_tests::fixture::{Fixture, Plan, wait_until_said};
 use lastword_tests::tools::TestTools;
 use std::time::Duration;
 
-pub(super) const CHANGE: &str = r#"tool test.change {"text":"done"}"#;
+pub(crate) const CHANGE: &str = r#"tool test.change {"text":"done"}"#;
 
 /// A host whose tools are not granted, and whose questions a person can answer.
 async fn asking(tools: &TestTools) -> Fixture {
@@ -23,7 +23,7 @@ async fn asking(tools: &TestTools) -> Fixture {
 }
 
 /// The question that a run asks next, as a client sees it.
-pub(super) async fn asked(run: &Run) -> Question {
+pub(crate) async fn asked(run: &Run) -> Question {
     let mut events = run.events();
     while let Some(event) = events.next().await {
         if let EventBody::QuestionAsked { question } = event.expect("the log is read").body {
@@ -41,7 +41,7 @@ fn deny() -> Answer {
     Answer::Deny { reason: None }
 }
 
-pub(super) fn remember(within: Within, rule: Option<&str>) -> Answer {
+pub(crate) fn remember(within: Within, rule: Option<&str>) -> Answer {
     Answer::Allow {
         remember: Some(Remember {
             within,

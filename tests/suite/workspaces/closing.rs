@@ -20,7 +20,7 @@ async fn closing_one_workspace_leaves_the_runs_of_another_untouched() {
     let (here, there) = (here.unwrap(), there.unwrap());
     wait_until_said(&here, "before").await;
     wait_until_said(&there, "before").await;
-    assert!(one.close().await.is_empty());
+    bench.close(&one).await;
     let order = bench.until_closed(&one).await;
     let of_one: Vec<_> = order
         .into_iter()
@@ -83,7 +83,7 @@ async fn held_prompts_can_be_listed_edited_cancelled_and_resumed_one_by_one() {
     for text in ["echo a", "echo b", "echo c"] {
         held.push(session.prompt(text).await.unwrap());
     }
-    assert!(workspace.close().await.is_empty());
+    bench.close(&workspace).await;
     let queue = session.queue().await.unwrap();
     assert!(queue.iter().all(|queued| queued.state == RunState::Held));
     assert_eq!(queue.len(), 3);

@@ -81,7 +81,7 @@ async fn opening_waits_no_longer_than_closing_may_take() {
     let run = session.prompt("spin before").await.unwrap();
     wait_until_said(&run, "before").await;
     let locked = bench.lock_store();
-    let close = workspace.close();
+    let close = bench.host.close_workspace(workspace.id());
     tokio::pin!(close);
     assert!(poll_immediate(&mut close).await.is_none());
     let claimed = bench.claim(client, "w");
@@ -90,7 +90,7 @@ async fn opening_waits_no_longer_than_closing_may_take() {
     bench.clock.advance(Duration::from_secs(2 * 3600));
     assert_eq!(name(claimed.await), "workspace-closing");
     drop(locked);
-    close.await;
+    close.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

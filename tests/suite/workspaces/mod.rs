@@ -5,6 +5,7 @@ mod claims;
 mod closing;
 mod handover;
 mod model;
+mod openers;
 mod options;
 mod plain;
 mod reopening;
@@ -64,6 +65,12 @@ impl Bench {
 
     async fn session(&self, workspace: &Workspace) -> Session {
         workspace.new_session(&self.agent).await.unwrap()
+    }
+
+    /// Closes a workspace whatever claims it has.
+    async fn close(&self, workspace: &Workspace) {
+        let closed = self.host.close_workspace(workspace.id()).await.unwrap();
+        assert_eq!(closed.left, []);
     }
 
     /// The notices up to and with the one that is waited for.

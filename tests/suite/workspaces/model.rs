@@ -3,7 +3,8 @@
 
 use super::plain::{CLIENTS, Plain, Reference, SPACES, Step};
 use lastword::id::ClientId;
-use lastword::{Agent, ClientLease, Host, HostError, Run, Session, Workspace, WorkspaceKey};
+use lastword::{Agent, ClientLease, Host, HostError, Run, Session, Workspace};
+use lastword::{WorkspaceKey, WorkspaceOptions};
 use lastword_tests::check::violations;
 use lastword_tests::clock::ManualClock;
 use lastword_tests::fixture::builder;
@@ -24,6 +25,7 @@ struct Real<const FLAW: usize> {
     clients: Vec<ClientId>,
     spaces: Vec<Option<(Workspace, Session)>>,
     streams: Vec<ClientLease>,
+    handles: Vec<Workspace>,
     asks: Vec<Run>,
     folder: TempDir,
 }
@@ -56,6 +58,7 @@ impl<const FLAW: usize> Real<FLAW> {
             clients: (0..CLIENTS).map(|_| ClientId::generate()).collect(),
             spaces: (0..SPACES).map(|_| None).collect(),
             streams: Vec::new(),
+            handles: Vec::new(),
             asks: Vec::new(),
             folder,
         }
@@ -66,15 +69,27 @@ impl<const FLAW: usize> Real<FLAW> {
             Step::Create(client, space) => {
                 let key = WorkspaceKey::name(format!("w{space}"));
                 let made = self.host.claim_workspace(self.clients[client], key, None);
-                let workspace = match made.await {
-                    Ok(workspace) => workspace,
+                match made.await {
+                    Ok(workspace) => self.remember(space, workspace).await,
                     Err(error) => return error.name(),
-                };
-                let session = match self.spaces[space].take() {
-                    Some((_, session)) => session,
-                    None => workspace.new_session(&self.agent).await.unwrap(),
-                };
-                self.spaces[space] = Some((workspace, session));
+                }
+                ""
+            }
+            Step::Open(space) => {
+                let key = WorkspaceKey::name(format!("w{space}"));
+                let opened = self.host.open_workspace(key, WorkspaceOptions::new());
+                let handle = opened.await.unwrap();
+                self.handles.push(handle);
+                let open = self.host.workspace(self.handles.last().unwrap().id());
+                self.remember(space, open.unwrap()).await;
+                ""
+            }
+            Step::Drop(nth) => {
+                drop(self.handles.remove(nth));
+                ""
+            }
+            Step::End(nth) => {
+                assert_eq!(self.handles[nth].close().await, []);
                 ""
             }
             Step::Attach(client, space) => {
@@ -109,6 +124,15 @@ impl<const FLAW: usize> Real<FLAW> {
         }
     }
 
+    /// Keeps a handle without a claim, and a session of the workspace.
+    async fn remember(&mut self, space: usize, workspace: Workspace) {
+        let session = match self.spaces[space].take() {
+            Some((_, session)) => session,
+            None => workspace.new_session(&self.agent).await.unwrap(),
+        };
+        self.spaces[space] = Some((workspace, session));
+    }
+
     async fn step_of_a_run(&mut self, step: Step) -> &'static str {
         match step {
             Step::Prompt(space) => {
@@ -137,7 +161,8 @@ impl<const FLAW: usize> Real<FLAW> {
             }
             Step::Close(space) => match self.open(space) {
                 Ok(workspace) => {
-                    assert_eq!(workspace.close().await, []);
+                    let closed = self.host.close_workspace(workspace.id()).await;
+                    assert_eq!(closed.unwrap().left, []);
                     ""
                 }
                 Err(_) => "",
@@ -163,8 +188,8 @@ impl<const FLAW: usize> Real<FLAW> {
         };
         let status = match workspace.status() {
             Some(s) => format!(
-                "{} clients, {} streams, {} running, {} queued",
-                s.clients, s.streams, s.running, s.queued
+                "{} openers, {} clients, {} streams, {} running, {} queued",
+                s.openers, s.clients, s.streams, s.running, s.queued
             ),
             None => "closed".to_owned(),
         };
@@ -183,7 +208,8 @@ fn expected(plain: &Plain, space: usize, made: bool) -> String {
     let here = &plain.spaces[space];
     let status = match here.open {
         true => format!(
-            "{} clients, {} streams, {} running, {} queued",
+            "{} openers, {} clients, {} streams, {} running, {} queued",
+            here.openers.len(),
             here.claims.len(),
             here.claims.values().map(|claim| claim.streams).sum::<u32>(),
             u32::from(here.running.is_some()),
@@ -296,6 +322,8 @@ fn a_model_with_a_flaw_is_told_from_the_host() {
         ("a hold that is not re-armed", try_steps::<2>(100)),
         ("streams that outlive their workspace", try_steps::<3>(100)),
         ("a cancel that leaves the queue", try_steps::<4>(100)),
+        ("an opener's end that is everyone's", try_steps::<5>(100)),
+        ("a drop that is not noticed", try_steps::<6>(100)),
     ] {
         assert!(tried.is_err(), "{flaw} went unnoticed");
     }

@@ -129,7 +129,7 @@ async fn every_field_holds_after_a_restart_however_the_workspace_is_opened() {
         kept.push((field, change, wakes, session));
     }
     // The one slot is taken, so that these wait until the host ends.
-    let (_, busy) = open(&bench, "busy").await;
+    let (_open, busy) = open(&bench, "busy").await;
     wait_until_said(&busy.prompt("spin").await.unwrap(), "before").await;
     let mut rows = Vec::new();
     for (field, change, wakes, session) in kept {

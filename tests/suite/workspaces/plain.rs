@@ -26,8 +26,15 @@ pub(super) enum Step {
     Cancel(Ask),
     CancelSession(usize),
     Withdraw(Ask),
+    /// Closes a workspace whatever claims it has.
     Close(usize),
     ResumeHeld(usize),
+    /// Opens a workspace as an embedder.
+    Open(usize),
+    /// Drops one of the handles that an embedder opened and did not drop yet.
+    Drop(usize),
+    /// Closes one of them, which ends its claim and, if that was the last one, the workspace.
+    End(usize),
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,6 +51,8 @@ pub(super) struct Space {
     incarnation: u32,
     numbers: u32,
     pub(super) claims: BTreeMap<usize, Claim>,
+    /// The claims of embedders, by their numbers.
+    pub(super) openers: BTreeSet<u32>,
     pub(super) running: Option<Ask>,
     pub(super) queue: Vec<Ask>,
     pub(super) held: Vec<Ask>,
@@ -69,6 +78,13 @@ struct Stream {
     claim: u32,
 }
 
+/// A handle that an embedder opened.
+#[derive(Clone, Copy, Debug)]
+struct Handle {
+    space: usize,
+    claim: u32,
+}
+
 /// What is broken on purpose, to see that it is noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flaw {
@@ -77,6 +93,8 @@ pub(super) enum Flaw {
     HoldIsNotRearmed,
     StreamsOfOldCount,
     CancelLeavesTheQueue,
+    AnOpenersEndIsEveryones,
+    ADropIsNotNoticed,
 }
 
 /// Everything, and what the last step answered: an error's name, or nothing.
@@ -86,6 +104,7 @@ pub(super) struct Plain {
     now: u64,
     retired: BTreeSet<usize>,
     streams: Vec<Stream>,
+    handles: Vec<Handle>,
     pub(super) spaces: [Space; SPACES],
     /// Where each prompt was accepted.
     pub(super) asks: Vec<usize>,
@@ -99,6 +118,7 @@ impl Plain {
             now: 0,
             retired: BTreeSet::new(),
             streams: Vec::new(),
+            handles: Vec::new(),
             spaces: Default::default(),
             asks: Vec::new(),
             answer: "",
@@ -145,12 +165,26 @@ impl Plain {
                 ""
             }
             Step::Close(space) => {
-                let here = &mut self.spaces[space];
-                if here.open {
-                    here.running = None;
-                    here.held.append(&mut here.queue);
-                    here.claims.clear();
-                    self.settle(space);
+                self.close(space);
+                ""
+            }
+            Step::Open(space) => {
+                self.open(space);
+                ""
+            }
+            Step::Drop(nth) => {
+                let handle = self.handles.remove(nth);
+                if self.flaw != Flaw::ADropIsNotNoticed {
+                    self.end(handle);
+                }
+                ""
+            }
+            Step::End(nth) => {
+                let handle = self.handles[nth];
+                self.end(handle);
+                let here = &self.spaces[handle.space];
+                if here.claims.is_empty() && here.openers.is_empty() {
+                    self.close(handle.space);
                 }
                 ""
             }
@@ -166,6 +200,36 @@ impl Plain {
                 ""
             }
         }
+    }
+
+    fn close(&mut self, space: usize) {
+        let here = &mut self.spaces[space];
+        if here.open {
+            here.running = None;
+            here.held.append(&mut here.queue);
+            here.claims.clear();
+            here.openers.clear();
+            self.settle(space);
+        }
+    }
+
+    fn open(&mut self, space: usize) {
+        let here = &mut self.spaces[space];
+        here.open = true;
+        here.numbers += 1;
+        here.openers.insert(here.numbers);
+        let claim = here.numbers;
+        self.handles.push(Handle { space, claim });
+    }
+
+    /// Ends the claim of a handle, if it has not ended before.
+    fn end(&mut self, handle: Handle) {
+        let all = self.flaw == Flaw::AnOpenersEndIsEveryones;
+        let here = &mut self.spaces[handle.space];
+        if here.openers.remove(&handle.claim) && all {
+            here.openers.clear();
+        }
+        self.settle(handle.space);
     }
 
     fn create(&mut self, client: usize, space: usize) -> &'static str {
@@ -282,7 +346,8 @@ impl Plain {
         if here.running.is_none() && !here.queue.is_empty() {
             here.running = Some(here.queue.remove(0));
         }
-        if here.open && here.claims.is_empty() && here.running.is_none() {
+        let claimed = !here.claims.is_empty() || !here.openers.is_empty();
+        if here.open && !claimed && here.running.is_none() {
             here.open = false;
             here.incarnation += 1;
         }
@@ -292,12 +357,14 @@ impl Plain {
 /// The model with a flaw, or without.
 pub(super) struct Reference<const FLAW: usize>;
 
-pub(super) const FLAWS: [Flaw; 5] = [
+pub(super) const FLAWS: [Flaw; 7] = [
     Flaw::None,
     Flaw::StreamsOutlastARelease,
     Flaw::HoldIsNotRearmed,
     Flaw::StreamsOfOldCount,
     Flaw::CancelLeavesTheQueue,
+    Flaw::AnOpenersEndIsEveryones,
+    Flaw::ADropIsNotNoticed,
 ];
 
 impl<const FLAW: usize> ReferenceStateMachine for Reference<FLAW> {
@@ -339,8 +406,13 @@ impl<const FLAW: usize> ReferenceStateMachine for Reference<FLAW> {
             (6, space.clone().prop_map(Step::Prompt).boxed()),
             (2, space.clone().prop_map(Step::CancelSession).boxed()),
             (1, space.clone().prop_map(Step::Close).boxed()),
-            (2, space.prop_map(Step::ResumeHeld).boxed()),
+            (2, space.clone().prop_map(Step::ResumeHeld).boxed()),
+            (3, space.prop_map(Step::Open).boxed()),
         ];
+        if !state.handles.is_empty() {
+            steps.push((4, (0..state.handles.len()).prop_map(Step::Drop).boxed()));
+            steps.push((2, (0..state.handles.len()).prop_map(Step::End).boxed()));
+        }
         if !state.streams.is_empty() {
             steps.push((4, (0..state.streams.len()).prop_map(Step::Detach).boxed()));
         }
@@ -354,6 +426,7 @@ impl<const FLAW: usize> ReferenceStateMachine for Reference<FLAW> {
     fn preconditions(state: &Plain, step: &Step) -> bool {
         match step {
             Step::Detach(nth) => *nth < state.streams.len(),
+            Step::Drop(nth) | Step::End(nth) => *nth < state.handles.len(),
             Step::Cancel(ask) | Step::Withdraw(ask) => *ask < state.asks.len(),
             // One client stays, so that there is something to see.
             Step::Retire(client) => *client > 0,

@@ -19,7 +19,7 @@ async fn held(bench: &Bench, prompt: &str) -> (Workspace, Session, RunId) {
     let busy = session.prompt("spin before").await.unwrap();
     wait_until_said(&busy, "before").await;
     let queued = session.prompt(prompt).await.unwrap();
-    assert!(workspace.close().await.is_empty());
+    bench.close(&workspace).await;
     assert_eq!(queued.state().await.unwrap(), RunState::Held);
     (workspace, session, queued.id())
 }

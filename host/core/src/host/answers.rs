@@ -23,6 +23,8 @@ pub struct Answered {
 impl Host {
     /// Returns the open questions of all sessions, the oldest first; at most 1,000.
     ///
+    /// Dropping the future has no effect.
+    ///
     /// # Errors
     /// If the store cannot be read.
     pub async fn questions(&self) -> Result<Vec<Question>, HostError> {
@@ -30,6 +32,8 @@ impl Host {
     }
 
     /// Returns the open questions of these workspaces, which need not be open.
+    ///
+    /// Dropping the future has no effect.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -43,6 +47,8 @@ impl Host {
 
     /// Returns the workspaces that have open questions, in no order. They need not be open.
     ///
+    /// Dropping the future has no effect.
+    ///
     /// # Errors
     /// If the store cannot be read.
     pub async fn asking_workspaces(&self) -> Result<Vec<WorkspaceId>, HostError> {
@@ -50,6 +56,8 @@ impl Host {
     }
 
     /// Returns a question with its state and its workspace.
+    ///
+    /// Dropping the future has no effect.
     ///
     /// # Errors
     /// [`HostError::UnknownQuestion`].
@@ -66,6 +74,9 @@ impl Host {
     /// once this returns; other open questions that the grant covers are answered with it. If the
     /// run that asked ended waiting for the answer, this queues the session's next run.
     ///
+    /// Dropping the future leaves the question open, or answered with all that follows from the
+    /// answer.
+    ///
     /// # Errors
     /// [`HostError::UnknownQuestion`]; [`HostError::AlreadyAnswered`] with the answer that was
     /// first; [`HostError::QuestionDismissed`] if the run ended meanwhile;
@@ -77,6 +88,9 @@ impl Host {
 
     /// Like [`Host::answer`], with a key that identifies the request: if the answer queues a run,
     /// the same answer with the same key returns that run again.
+    ///
+    /// Dropping the future leaves the question open or answered, as for [`Host::answer`]; if the
+    /// answer queued a run, the same call returns it.
     ///
     /// # Errors
     /// As for [`Host::answer`]; [`HostError::KeyConflict`].
@@ -187,6 +201,8 @@ impl Host {
 
     /// Returns a grant that an answer made, and its workspace.
     ///
+    /// Dropping the future has no effect.
+    ///
     /// # Errors
     /// [`HostError::UnknownGrant`].
     pub async fn grant(&self, id: GrantId) -> Result<(WorkspaceId, Granted), HostError> {
@@ -195,6 +211,8 @@ impl Host {
     }
 
     /// Revokes a grant, for every decision from now on.
+    ///
+    /// Dropping the future after its first poll does not undo the revocation.
     ///
     /// # Errors
     /// [`HostError::UnknownGrant`].
@@ -208,6 +226,8 @@ impl Host {
 
     /// Returns the grants in a workspace, the oldest first. The workspace need not be open.
     ///
+    /// Dropping the future has no effect.
+    ///
     /// # Errors
     /// [`HostError::UnknownWorkspace`].
     pub async fn grants(&self, workspace: WorkspaceId) -> Result<Vec<Granted>, HostError> {
@@ -218,6 +238,8 @@ impl Host {
 impl Workspace {
     /// Returns the open questions of its sessions, the oldest first; at most 1,000.
     ///
+    /// Dropping the future has no effect.
+    ///
     /// # Errors
     /// If the store cannot be read.
     pub async fn questions(&self) -> Result<Vec<Question>, HostError> {
@@ -227,6 +249,8 @@ impl Workspace {
 
 impl Session {
     /// Returns the open questions of this session and of its child sessions, the oldest first.
+    ///
+    /// Dropping the future has no effect.
     ///
     /// # Errors
     /// [`HostError::UnknownSession`].

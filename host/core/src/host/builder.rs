@@ -328,7 +328,9 @@ impl HostBuilder {
         self
     }
 
-    /// Sets what happens to the runs of a workspace without a claim. Default: they continue.
+    /// What happens to the runs of a workspace whose last claim was a client's and has ended.
+    /// Default: they continue, as they always do if the last claim was that of a caller of
+    /// [`Host::open_workspace`].
     #[must_use]
     pub fn on_last_client(mut self, then: OnLastClient) -> Self {
         self.claims.on_last_client = then;
@@ -395,9 +397,12 @@ impl HostBuilder {
     /// embedder's extensions run on the tokio runtime that this is called from; guests run on a
     /// separate one.
     ///
-    /// [`HostError::NoRuntime`] outside a tokio runtime, and in one without timers or I/O. Also if
-    /// the directory is in use or cannot be opened, if the database has a newer format, or if the
-    /// engine cannot be created.
+    /// Dropping the future leaves no host, and releases the data directory as soon as the step that
+    /// was under way has ended. Runs that were recovered by then have their ends.
+    ///
+    /// # Errors
+    /// [`HostError::NoRuntime`] outside a tokio runtime, and in one without timers or I/O; when
+    /// the directory is in use or cannot be opened, the database is newer, or there is no engine.
     pub async fn build(self) -> Result<Host, HostError> {
         let embedder = embedder_runtime()?;
         let guests = Guests::start()?;

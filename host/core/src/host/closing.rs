@@ -7,6 +7,7 @@ use super::workspace::{WorkspaceInner, WorkspaceStage};
 use super::workspace_providers::OpenProviders;
 use super::{Host, HostError, HostInner};
 use crate::run::{Cause, Receipt};
+use crate::workspace::claims::Owned;
 use crate::workspace::registry::Registry;
 use crate::workspace::{CloseReason, Lifecycle};
 use lastword_sandbox::Limits;
@@ -83,9 +84,46 @@ impl HostInner {
     pub(super) async fn close(self: &Arc<Self>, id: WorkspaceId) -> ClosedWorkspace {
         let patience = self.patience();
         self.begin_close(id, CloseReason::Asked);
+        self.finish_asked(id, patience).await
+    }
+
+    /// Ends an opener's claim, and closes the workspace unless another opener or a client claims
+    /// it. Both are one step: a claim that is added in between keeps the workspace open.
+    pub(super) async fn close_claim(
+        self: &Arc<Self>,
+        id: WorkspaceId,
+        owned: Option<Owned>,
+    ) -> ClosedWorkspace {
+        let patience = self.patience();
+        let closing = {
+            let mut registry = self.workspaces.lock();
+            if let Some(owned) = owned {
+                registry.end(id, owned);
+            }
+            if registry.has_users(id) {
+                return ClosedWorkspace::default();
+            }
+            self.mark_closing(&mut registry, id, false)
+        };
+
+        if let Some(workspace) = closing {
+            self.hold_prompts(&workspace, CloseReason::Asked);
+        }
+        self.finish_asked(id, patience).await
+    }
+
+    /// Stops the runs of a workspace that was asked to close, and waits for it.
+    async fn finish_asked(
+        self: &Arc<Self>,
+        id: WorkspaceId,
+        patience: Duration,
+    ) -> ClosedWorkspace {
         self.end_runs(id);
         let mut taken_back = self.forget_times(id).await;
-        let is_open = self.workspaces.lock().open(id).is_ok();
+        let is_open = {
+            let registry = self.workspaces.lock();
+            registry.open(id).is_ok() && !registry.has_users(id)
+        };
         if is_open && self.dispatcher.has_woken(id) {
             // A session's time came in between, and opened it again.
             self.begin_close(id, CloseReason::Asked);
@@ -270,8 +308,13 @@ impl HostInner {
 }
 
 impl Host {
-    /// Closes a workspace like [`Workspace::close`](super::Workspace::close). If it is not open,
-    /// this only stops its sessions from being woken.
+    /// Closes a workspace for everyone: all claims of openers and clients end, and the rest is as
+    /// for the last claim's [`Workspace::close`](super::Workspace::close). If it is not open, this
+    /// only stops its sessions from being woken.
+    ///
+    /// Dropping the future after its first poll does not undo the closing: the workspace closes
+    /// once its runs have ended. Sessions that wait for a time may still be woken then; call this
+    /// again to prevent that.
     ///
     /// # Errors
     /// [`HostError::UnknownWorkspace`] if it is not open and no session of it waits for a time;
@@ -298,6 +341,10 @@ impl Host {
     /// After the time to drain, waits no longer than the finishing deadline, the grace period and
     /// a second. Returns the runs whose ends are not on disk by then; the next host's recovery
     /// writes them. Idempotent.
+    ///
+    /// Dropping the future after its first poll does not let the host take prompts again. Runs that
+    /// have the time to drain are stopped by the next call, by [`Host::shutdown`], or when the last
+    /// handle is dropped.
     pub async fn drain(&self) -> Vec<RunId> {
         self.inner.drain().await
     }
@@ -317,6 +364,8 @@ impl Host {
 
     /// Waits until every accepted run has ended, and then begins to close the host, as
     /// [`Host::close_if_idle`] does.
+    ///
+    /// Dropping the future has no effect, unless the host began to close before.
     pub async fn close_when_idle(&self) {
         self.inner.dispatcher.close_when_idle().await;
         self.inner.take_nothing_new();
@@ -326,6 +375,9 @@ impl Host {
     /// store, so that another host can open the data directory.
     ///
     /// Returns the runs whose ends are left to the next host's recovery.
+    ///
+    /// Dropping the future after its first poll does not let the host take prompts again; the next
+    /// call, or dropping the last handle, does the rest.
     pub async fn shutdown(&self) -> Vec<RunId> {
         self.inner.shut_down().await
     }
@@ -337,12 +389,16 @@ impl Host {
     }
 
     /// Completes once the host is closing and takes no more prompts.
+    ///
+    /// Dropping the future has no effect.
     pub async fn closing(&self) {
         self.reached(Stage::Closing).await;
     }
 
     /// Completes once every run that can end in this process has ended: from then on, no events
     /// are added to the log.
+    ///
+    /// Dropping the future has no effect.
     pub async fn drained(&self) {
         self.reached(Stage::Drained).await;
     }
@@ -355,6 +411,8 @@ impl Host {
 
     /// Completes once no workspace has been open for this long: none is claimed, and every run has
     /// ended, except those whose ends only the next host can write.
+    ///
+    /// Dropping the future has no effect.
     pub async fn idle(&self, linger: Duration) {
         let mut changes = self.inner.workspaces.watch();
         loop {

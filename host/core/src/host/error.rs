@@ -92,16 +92,18 @@ pub enum HostError {
     /// The queue of the session is full.
     #[error("the queue of the session {0} is full; wait for a run to end, or cancel one")]
     QueueFull(SessionId),
-    /// The idempotency key was used before with another request in the session.
+    /// The idempotency key was used before with another request: in this session, or to create it.
     #[error(
-        "this idempotency key was used before with another request in the session {0}; use a new key"
+        "this idempotency key was used before with another request, for the session {0}; use a new key"
     )]
     KeyConflict(SessionId),
     /// The workspace accepts no more prompts and clients.
     #[error("the workspace {0} is closing; open it again once its runs are over")]
     WorkspaceClosing(WorkspaceId),
     /// The workspace is not open, or does not exist.
-    #[error("the workspace {0} is not open; open it first")]
+    #[error(
+        "the workspace {0} is not open; open it first; it stays open as long as it is claimed or has runs"
+    )]
     UnknownWorkspace(WorkspaceId),
     /// Only a part of the path of the workspace's directory is stored.
     #[error(

@@ -32,6 +32,8 @@ pub enum Health {
 impl Host {
     /// Returns whether the host accepts work. Asks the store whether it still owns its data
     /// directory and can write, and waits at most two seconds for the reply.
+    ///
+    /// Dropping the future has no effect.
     pub async fn health(&self) -> Health {
         self.inner.health().await
     }
@@ -39,6 +41,8 @@ impl Host {
     /// Completes once the host can never write again for a reason other than its own shutdown: see
     /// [`Health::Closed`]. Returns the reason. The next host ends every run that has no end by
     /// then; [`Host::shutdown`] names them.
+    ///
+    /// Dropping the future has no effect.
     pub async fn failed(&self) -> StoreError {
         self.inner.store.failed().await
     }

@@ -1,8 +1,10 @@
 //! Resumes prompts that are held: those that were queued when a host ended or a workspace closed.
 
+use super::registry::ClaimedWorkspace;
 use super::{Host, HostError, HostInner, Session};
 use crate::run::Run;
 use crate::workspace::WorkspaceKey;
+use crate::workspace::claims::Owner;
 use crate::workspace::registry::Claimant;
 use lastword_store::{HeldScope, Key, RunAt, StoreError};
 use lastword_types::id::WorkspaceId;
@@ -12,6 +14,8 @@ use std::sync::Arc;
 impl Host {
     /// Puts the held prompts of sessions whose agent is loaded and whose workspace is open back
     /// into the queue, and returns their runs.
+    ///
+    /// Dropping the future leaves every prompt held or queued; call this again for the rest.
     ///
     /// # Errors
     /// If the store cannot be read or written.
@@ -77,28 +81,15 @@ impl Host {
     }
 }
 
-/// A workspace that the host itself keeps open, until this is dropped.
-pub(super) struct KeptOpen {
-    host: Arc<HostInner>,
-    id: WorkspaceId,
-}
-
-impl Drop for KeptOpen {
-    fn drop(&mut self) {
-        self.host.workspaces.lock().let_go(self.id);
-        self.host.close_if_unclaimed(self.id);
-    }
-}
-
 impl HostInner {
-    /// Opens a workspace with its last options, or returns it unchanged if it is open.
-    pub(super) async fn reopen(self: &Arc<Self>, id: WorkspaceId) -> Result<KeptOpen, HostError> {
+    /// Opens a workspace with its last options, or returns it unchanged if it is open. It stays open
+    /// at least until the returned claim is dropped.
+    pub(super) async fn reopen(
+        self: &Arc<Self>,
+        id: WorkspaceId,
+    ) -> Result<ClaimedWorkspace, HostError> {
         let key = self.store.workspace_key(id).await?;
         let key = WorkspaceKey::from_stored(&key).ok_or(HostError::UnknownDirectory(id))?;
-        let (open, _) = self.claim(&key, None, Claimant::Host).await?;
-        Ok(KeptOpen {
-            host: Arc::clone(self),
-            id: open.id,
-        })
+        self.claim(&key, None, Claimant::Owner(Owner::Host)).await
     }
 }

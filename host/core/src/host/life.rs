@@ -97,6 +97,8 @@ impl Host {
     ///
     /// [`Host::sessions`] returns the most recently changed sessions.
     ///
+    /// Dropping the future has no effect.
+    ///
     /// # Errors
     /// [`HostError::InvalidCursor`] for a cursor that no page returned.
     pub async fn list_sessions(
@@ -120,6 +122,8 @@ impl Host {
     /// Returns the workspaces that were ever opened and not purged, in the order in which they
     /// were first opened.
     ///
+    /// Dropping the future has no effect.
+    ///
     /// # Errors
     /// As for [`Host::list_sessions`].
     pub async fn list_workspaces(
@@ -136,6 +140,8 @@ impl Host {
 
     /// Returns a workspace that was ever opened and not purged. It need not be open.
     ///
+    /// Dropping the future has no effect.
+    ///
     /// # Errors
     /// [`HostError::UnknownWorkspace`].
     pub async fn workspace_record(&self, id: WorkspaceId) -> Result<WorkspaceRecord, HostError> {
@@ -144,6 +150,9 @@ impl Host {
 
     /// Closes a workspace, and deletes all its sessions, the values that agents stored in it, and
     /// its own record. Its directory is not touched.
+    ///
+    /// Dropping the future may leave the workspace closed, with a part of its sessions deleted;
+    /// call this again for the rest.
     ///
     /// # Errors
     /// [`HostError::UnknownWorkspace`]; [`HostError::WorkspaceClosing`] while a run of it
@@ -191,6 +200,8 @@ impl Host {
     /// Returns the events of a session after one that was read before, and its workspace. A
     /// deleted session has a single event, `session.deleted`.
     ///
+    /// Dropping the future has no effect.
+    ///
     /// # Errors
     /// [`HostError::UnknownSession`] for one that never existed, or whose workspace was purged.
     pub async fn session_events(
@@ -206,6 +217,8 @@ impl Host {
 
     /// Returns the events of a run, from its first one or after one that was read before, with its
     /// workspace and its session, like [`Host::session_events`].
+    ///
+    /// Dropping the future has no effect.
     ///
     /// # Errors
     /// [`HostError::UnknownRun`].
@@ -228,6 +241,8 @@ impl Host {
     /// ([`HostBuilder::retention`](super::HostBuilder::retention)): the events are deleted,
     /// messages and receipts stay. Returns the number of deleted events, which is zero if no
     /// retention is set.
+    ///
+    /// Dropping the future may leave a part of the runs folded, each of them whole.
     ///
     /// # Errors
     /// If the store cannot be read or written.
@@ -268,6 +283,9 @@ impl HostInner {
 impl Workspace {
     /// Creates a child session of another session of this workspace.
     ///
+    /// Dropping the future after its first poll does not undo the creation: to repeat a call that
+    /// was dropped or failed, use [`Workspace::new_child_session_with_key`].
+    ///
     /// # Errors
     /// [`HostError::UnknownSession`] if the parent is not a session of this workspace;
     /// [`HostError::UnknownWorkspace`] once that is purged.
@@ -276,12 +294,32 @@ impl Workspace {
         agent: &Agent,
         parent: SessionId,
     ) -> Result<Session, HostError> {
-        self.begin_session(agent, Some(parent)).await
+        self.begin_session(agent, Some(parent), None).await
+    }
+
+    /// Like [`Workspace::new_child_session`], with a key that identifies the request, as for
+    /// [`Workspace::new_session_with_key`]: the same key, agent and parent return the same session.
+    ///
+    /// Dropping the future after its first poll does not undo the creation; another call with the
+    /// same key returns that session.
+    ///
+    /// # Errors
+    /// As [`Workspace::new_child_session`] and [`Workspace::new_session_with_key`].
+    pub async fn new_child_session_with_key(
+        &self,
+        agent: &Agent,
+        parent: SessionId,
+        key: impl Into<String>,
+    ) -> Result<Session, HostError> {
+        self.begin_session(agent, Some(parent), Some(key.into()))
+            .await
     }
 }
 
 impl Session {
     /// Changes the session's title; nothing else changes.
+    ///
+    /// Dropping the future after its first poll does not undo the change.
     ///
     /// # Errors
     /// [`HostError::Invalid`] for a title that is empty, has more than 200 characters or a
@@ -303,6 +341,8 @@ impl Session {
 
     /// Replaces the session's plan; nothing else changes.
     ///
+    /// Dropping the future after its first poll does not undo the change.
+    ///
     /// # Errors
     /// [`HostError::Invalid`] for a plan of more than 100 points, or with one of more than 500
     /// characters; [`HostError::UnknownSession`].
@@ -320,6 +360,8 @@ impl Session {
     /// while it waited appear at that time, without an [ordinal](Message::ordinal): they are in no
     /// agent's history. A queued prompt has no message yet; [`Session::queue`] lists it.
     ///
+    /// Dropping the future has no effect.
+    ///
     /// # Errors
     /// [`HostError::UnknownMessage`], [`HostError::UnknownSession`].
     pub async fn messages_page(
@@ -332,6 +374,8 @@ impl Session {
     }
 
     /// Returns all runs of the session with their messages, in the order of acceptance.
+    ///
+    /// Dropping the future has no effect.
     ///
     /// # Errors
     /// [`HostError::UnknownSession`].
@@ -346,6 +390,8 @@ impl Session {
 
     /// Returns the session's runs without their messages, in the order of acceptance, page by
     /// page; at most [`PAGE_ROWS`] at a time. A run that is accepted during a pass comes last.
+    ///
+    /// Dropping the future has no effect.
     ///
     /// # Errors
     /// [`HostError::UnknownSession`]; [`HostError::InvalidCursor`] for a cursor that no page
@@ -376,6 +422,9 @@ impl Session {
     /// Creates a session with this one's history up to and including a message. The two are
     /// independent afterwards.
     ///
+    /// Dropping the future after its first poll does not undo the fork: to repeat a call that was
+    /// dropped or failed, use [`Session::fork_with_key`].
+    ///
     /// # Errors
     /// [`HostError::UnknownMessage`], [`HostError::UnknownSession`].
     pub async fn fork(&self, through: MessageId) -> Result<Session, HostError> {
@@ -385,6 +434,9 @@ impl Session {
     /// Like [`Session::fork`], with a key that identifies the request: the same key returns the
     /// same session, for as long as it exists.
     ///
+    /// Dropping the future after its first poll does not undo the fork; another call with the same
+    /// key returns it.
+    ///
     /// # Errors
     /// As [`Session::fork`]; [`HostError::KeyConflict`].
     pub async fn fork_with_key(
@@ -392,7 +444,9 @@ impl Session {
         through: MessageId,
         key: impl Into<String>,
     ) -> Result<Session, HostError> {
-        let key = Key::of_fork(key.into(), through)?;
+        let key = key.into();
+        bounds::check_key(&key)?;
+        let key = Key::of_fork(key, through)?;
         self.fork_as(through, Some(key)).await
     }
 
@@ -440,6 +494,8 @@ impl Session {
 
     /// Returns the whole session as one value.
     ///
+    /// Dropping the future has no effect.
+    ///
     /// # Errors
     /// [`HostError::UnknownSession`].
     pub async fn export(&self) -> Result<Export, HostError> {
@@ -458,6 +514,8 @@ impl Session {
     }
 
     /// Returns the bytes of a data part of this session; `None` if the session has no such part.
+    ///
+    /// Dropping the future has no effect.
     ///
     /// # Errors
     /// [`HostError::UnknownSession`].

@@ -57,13 +57,14 @@ use crate::run::dispatcher::{Dispatcher, RunJob};
 use crate::run::live::{LiveRun, LiveRunParams, Times};
 use crate::run::{Origin, Run};
 use crate::workspace::WorkspaceKey;
+use crate::workspace::claims::Owner;
 use crate::workspace::registry::{Claimant, Refused};
 use lastword_sandbox::{Compilers, Engine, GuestState, Limits, Linker};
 use lastword_store::{Damage, PromptRecord, Recovered, Store};
 use lastword_types::id::{AgentId, ClientId, RunId, SessionId, WorkspaceId};
 use lastword_types::permission::Rule;
 use lastword_types::session::SessionRecord;
-use registry::{Workspaces, refusal};
+use registry::{ClaimedWorkspace, Workspaces, refusal};
 use std::collections::HashMap;
 use std::ops::Deref;
 use std::path::PathBuf;
@@ -222,9 +223,14 @@ impl Host {
         self.inner.agents().remove(id).is_some()
     }
 
-    /// Opens a workspace, or returns it if it is open, and keeps it open until
-    /// [`Workspace::close`] or the host's end. Its directory is opened once and stays open. These
-    /// options replace the previous ones, for the runs that start from now on.
+    /// Opens a workspace, or returns it if it is open. Its directory is opened once and stays open.
+    /// These options replace the previous ones, for the runs that start from now on.
+    ///
+    /// Each call adds a claim, which keeps the workspace open until the last clone of the returned
+    /// handle is dropped or [`Workspace::close`] is called on one of them. A handle that is dropped
+    /// at once leaves the workspace closed: keep it for as long as you send prompts.
+    ///
+    /// Dropping the future leaves no claim; the options may have been replaced.
     ///
     /// # Errors
     /// [`HostError::Invalid`] for a key or options beyond the bounds; [`HostError::Io`] when the
@@ -237,9 +243,9 @@ impl Host {
         options: WorkspaceOptions,
     ) -> Result<Workspace, HostError> {
         check_opened(&key, Some(&options))?;
-        let claimed = self.inner.claim(&key, Some(options), Claimant::Embedder);
-        let (inner, opened) = claimed.await?;
-        Ok(self.workspace_of(inner, opened))
+        let who = Claimant::Owner(Owner::Opener);
+        let claimed = self.inner.claim(&key, Some(options), who);
+        Ok(self.workspace_of(claimed.await?))
     }
 
     /// Opens a workspace for a client, or returns it if it is open. The client's claim keeps it
@@ -249,6 +255,8 @@ impl Host {
     ///
     /// Options, if given, replace those of the workspace. Without options, the workspace keeps
     /// its own, even if it was closed or the host was restarted in the meantime.
+    ///
+    /// Dropping the future may leave the claim, which then ends with its hold.
     ///
     /// # Errors
     /// As [`Host::open_workspace`], [`HostError::ClientRetired`], and
@@ -261,25 +269,29 @@ impl Host {
     ) -> Result<Workspace, HostError> {
         check_opened(&key, options.as_ref())?;
         let claimed = self.inner.claim(&key, options, Claimant::Client(client));
-        let (inner, opened) = claimed.await?;
-        Ok(self.workspace_of(inner, opened))
+        Ok(self.workspace_of(claimed.await?))
     }
 
-    /// Returns an open workspace.
+    /// Returns an open workspace. The handle has no claim, so it does not keep the workspace open.
     ///
     /// # Errors
     /// [`HostError::UnknownWorkspace`] or [`HostError::WorkspaceClosing`].
     pub fn workspace(&self, id: WorkspaceId) -> Result<Workspace, HostError> {
         let open = self.inner.workspaces.lock().open(id);
-        let inner = open.map_err(|refused| refusal(refused, id, None))?;
-        Ok(self.workspace_of(inner, false))
+        let workspace = open.map_err(|refused| refusal(refused, id, None))?;
+        Ok(self.workspace_of(ClaimedWorkspace {
+            workspace,
+            opened: false,
+            guard: None,
+        }))
     }
 
-    fn workspace_of(&self, inner: Arc<WorkspaceInner>, opened: bool) -> Workspace {
+    fn workspace_of(&self, claimed: ClaimedWorkspace) -> Workspace {
         Workspace {
+            claim: claimed.guard.map(Arc::new),
             host: self.clone(),
-            inner,
-            opened,
+            inner: claimed.workspace,
+            opened: claimed.opened,
         }
     }
 
@@ -290,6 +302,8 @@ impl Host {
     }
 
     /// Returns a session, whether or not its workspace is open.
+    ///
+    /// Dropping the future has no effect.
     ///
     /// # Errors
     /// [`HostError::UnknownSession`].
@@ -304,6 +318,8 @@ impl Host {
     }
 
     /// Returns a run in any state.
+    ///
+    /// Dropping the future has no effect.
     ///
     /// # Errors
     /// [`HostError::UnknownRun`].
@@ -322,6 +338,8 @@ impl Host {
     }
 
     /// Returns the most recently changed sessions of one workspace or of all, newest first.
+    ///
+    /// Dropping the future has no effect.
     ///
     /// # Errors
     /// If the store cannot be read.

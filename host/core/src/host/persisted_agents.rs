@@ -10,6 +10,9 @@ impl Host {
     /// in place of one that was stored under the same name. After a restart,
     /// [`Host::load_kept_agents`] loads it again.
     ///
+    /// Dropping the future leaves the agent as it was, or kept but loaded only by the next
+    /// [`Host::load_kept_agents`]; call this again to load it.
+    ///
     /// # Errors
     /// As for [`Host::load_agent`]; [`HostError::StoreUnavailable`] if it cannot be stored. Then an
     /// agent that was loaded under the name stays as it was.
@@ -42,6 +45,8 @@ impl Host {
     /// For an agent that can no longer be loaded, the result contains the reason; the agent stays
     /// stored, and the others are loaded.
     ///
+    /// Dropping the future leaves those loaded that were loaded by then.
+    ///
     /// # Errors
     /// If the store cannot be read.
     pub async fn load_kept_agents(
@@ -61,6 +66,9 @@ impl Host {
 
     /// Unloads an agent, and deletes it from the store; runs that have begun or wait continue.
     /// Returns whether it was loaded or stored.
+    ///
+    /// Dropping the future leaves the agent as it was, or no longer kept but still loaded; call
+    /// this again to unload it.
     ///
     /// # Errors
     /// If the store cannot be written. Then it stays loaded.

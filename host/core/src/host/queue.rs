@@ -93,6 +93,8 @@ impl fmt::Debug for Edit {
 impl Session {
     /// Returns the waiting prompts, in the order of acceptance.
     ///
+    /// Dropping the future has no effect.
+    ///
     /// # Errors
     /// [`HostError::UnknownSession`], or if the store cannot be read.
     pub async fn queue(&self) -> Result<Vec<QueuedRun>, HostError> {
@@ -101,6 +103,8 @@ impl Session {
     }
 
     /// Changes a waiting prompt.
+    ///
+    /// Dropping the future after its first poll does not undo the change.
     ///
     /// # Errors
     /// [`HostError::RunStarted`] if it no longer waits; [`HostError::UnknownRun`];
@@ -132,6 +136,8 @@ impl Session {
 
     /// Withdraws a waiting prompt. Unlike [`Run::cancel`](crate::Run::cancel), does not stop a run
     /// that has started.
+    ///
+    /// Dropping the future leaves the prompt as it is, or withdrawn.
     ///
     /// # Errors
     /// [`HostError::RunStarted`] if it no longer waits; [`HostError::UnknownRun`].

@@ -6,8 +6,8 @@ use super::workspace::{WorkspaceInner, WorkspaceStage, open};
 use super::{HostError, HostInner, WorkspaceOptions};
 use crate::guest::tools::Source;
 use crate::run::Cause;
-use crate::workspace::claims::{LeasePhase, LeaseState, Stream, Timer};
-use crate::workspace::registry::{Ask, Claimant, Refused, Registry};
+use crate::workspace::claims::{LeasePhase, LeaseState, Owned, Stream, Timer};
+use crate::workspace::registry::{Ask, Claimant, Claimed, Refused, Registry};
 use crate::workspace::{CloseReason, Lifecycle, OnLastClient, WorkspaceKey};
 use futures_util::future::BoxFuture;
 use lastword_types::id::{ClientId, WorkspaceId};
@@ -147,16 +147,50 @@ impl Drop for Opening<'_> {
     }
 }
 
+/// An owned claim, which ends when this is dropped, if it has not ended before. The drop never
+/// waits, and needs no runtime.
+pub(super) struct ClaimGuard {
+    host: Arc<HostInner>,
+    workspace: WorkspaceId,
+    owned: Owned,
+}
+
+impl ClaimGuard {
+    /// The claim, for a caller that ends it together with another change of the registry.
+    pub(super) fn owned(&self) -> Owned {
+        self.owned
+    }
+}
+
+impl Drop for ClaimGuard {
+    fn drop(&mut self) {
+        let workspaces = &self.host.workspaces;
+        workspaces.lock().end(self.workspace, self.owned);
+        self.host.close_if_unclaimed(self.workspace);
+    }
+}
+
+/// A workspace that was claimed.
+pub(super) struct ClaimedWorkspace {
+    pub(super) workspace: Arc<WorkspaceInner>,
+    /// Whether this claim opened it.
+    pub(super) opened: bool,
+    /// The claim, if its owner ends it.
+    pub(super) guard: Option<ClaimGuard>,
+}
+
 impl HostInner {
     /// Opens a workspace for a claimant, or returns the open one. Options replace those of the
-    /// workspace; without options, it keeps those it had last. Also returns whether this call
-    /// opened it. If it is closing, waits for that within a bound.
+    /// workspace; without options, it keeps those it had last. If it is closing, waits for that
+    /// within a bound.
+    ///
+    /// Dropping the future ends an owned claim that it had obtained.
     pub(super) async fn claim(
         self: &Arc<Self>,
         key: &WorkspaceKey,
         options: Option<WorkspaceOptions>,
         who: Claimant,
-    ) -> Result<(Arc<WorkspaceInner>, bool), HostError> {
+    ) -> Result<ClaimedWorkspace, HostError> {
         let mut changes = self.workspaces.watch();
         let mut patience = None;
         loop {
@@ -179,16 +213,33 @@ impl HostInner {
                 }
             };
             match ask {
-                Ask::Ready(open, _) => {
+                Ask::Ready(workspace, claimed) => {
+                    let guard = self.guard(workspace.id, claimed);
                     if let Some(options) = options {
-                        self.set_options(&open, options).await?;
+                        self.set_options(&workspace, options).await?;
                     }
-                    return Ok((open, false));
+                    return Ok(ClaimedWorkspace {
+                        workspace,
+                        opened: false,
+                        guard,
+                    });
                 }
-                Ask::Open => return Ok((self.open(key, options, who).await?, true)),
+                Ask::Open => return self.open(key, options, who).await,
                 // The sender lives as long as the host.
                 Ask::Wait => drop(changes.changed().await),
             }
+        }
+    }
+
+    /// Returns what ends an owned claim. It must not be dropped while the registry is locked.
+    fn guard(self: &Arc<Self>, workspace: WorkspaceId, claimed: Claimed) -> Option<ClaimGuard> {
+        match claimed {
+            Claimed::Owned(owned) => Some(ClaimGuard {
+                host: Arc::clone(self),
+                workspace,
+                owned,
+            }),
+            Claimed::Client(..) => None,
         }
     }
 
@@ -205,8 +256,8 @@ impl HostInner {
     ) -> Result<Ask<Arc<WorkspaceInner>>, Refused> {
         let mut registry = self.workspaces.lock();
         let ask = registry.ask(key, who)?;
-        if let (Ask::Ready(open, claimed), Claimant::Client(client)) = (&ask, who) {
-            self.claimed(registry, open.id, client, *claimed);
+        if let Ask::Ready(open, Claimed::Client(client, state)) = &ask {
+            self.claimed(registry, open.id, *client, *state);
         }
         Ok(ask)
     }
@@ -216,7 +267,7 @@ impl HostInner {
         key: &WorkspaceKey,
         options: Option<WorkspaceOptions>,
         who: Claimant,
-    ) -> Result<Arc<WorkspaceInner>, HostError> {
+    ) -> Result<ClaimedWorkspace, HostError> {
         let mut opening = Opening {
             host: self,
             key: Some(key),
@@ -227,8 +278,8 @@ impl HostInner {
         let opened = {
             let mut registry = self.workspaces.lock();
             let opened = registry.opened(key, inner.id, Arc::clone(&inner), who);
-            if let (Ok(claimed), Claimant::Client(client)) = (opened, who) {
-                self.claimed(registry, inner.id, client, claimed);
+            if let Ok(Claimed::Client(client, state)) = opened {
+                self.claimed(registry, inner.id, client, state);
             }
             opened
         };
@@ -238,7 +289,11 @@ impl HostInner {
             workspace: inner.id,
         });
         match opened {
-            Ok(_) => Ok(inner),
+            Ok(claimed) => Ok(ClaimedWorkspace {
+                guard: self.guard(inner.id, claimed),
+                workspace: inner,
+                opened: true,
+            }),
             Err(refused) => {
                 self.close_if_unclaimed(inner.id);
                 Err(why(refused, who, inner.id))
@@ -487,7 +542,7 @@ impl HostInner {
 fn why(refused: Refused, who: Claimant, id: WorkspaceId) -> HostError {
     let client = match who {
         Claimant::Client(client) => Some(client),
-        Claimant::Embedder | Claimant::Host => None,
+        Claimant::Owner(_) => None,
     };
     refusal(refused, id, client)
 }

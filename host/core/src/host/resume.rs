@@ -43,10 +43,14 @@ impl Session {
     /// Concurrent calls continue a run only once: until the new run has ended, another call
     /// returns that run. The same key returns the same run for as long as it exists.
     ///
-    /// [`HostError::UnknownRun`]; [`HostError::NotResumable`] for a run that completed;
-    /// [`HostError::AlreadyResumed`] if the run that continued it has ended as well: resume that
-    /// one; [`HostError::BegunByRun`] for a run that another run started, since its prompt does not
-    /// come from a user; and as for [`Session::prompt`].
+    /// Dropping the future leaves the run as it is, or resumed once; another call returns the run
+    /// that continues it.
+    ///
+    /// # Errors
+    /// [`HostError::UnknownRun`]; [`HostError::NotResumable`] for one that completed;
+    /// [`HostError::AlreadyResumed`] once the run that went on has its end as well: resume that
+    /// one; [`HostError::BegunByRun`] for one that another run began, whose words are not the
+    /// user's; and as [`Session::prompt`].
     pub async fn resume(&self, which: impl Into<Resume>) -> Result<Run, HostError> {
         let Resume { run, key } = which.into();
         key.as_deref().map_or(Ok(()), bounds::check_key)?;

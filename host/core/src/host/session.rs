@@ -15,7 +15,9 @@ use std::sync::Arc;
 /// One conversation with one agent. A cloneable handle.
 ///
 /// It can be read whether or not its workspace is open and its agent loaded; only a prompt
-/// needs both.
+/// needs both. A session does not keep its workspace open: keep the
+/// [`Workspace`](super::Workspace) that [`Host::open_workspace`] returned for as long as you send
+/// prompts.
 ///
 /// A session that was started by a run (its record names a parent) takes prompts like any other.
 /// Such a prompt comes from you: its agent gets what its own manifest asks for and the workspace
@@ -174,6 +176,9 @@ impl Session {
     /// these runs, as [`Run::cancel`] does. A cancelled wait counts as the run that would have
     /// begun, with the origin `wake`. For an idle session, the list is empty.
     ///
+    /// Dropping the future after its first poll does not undo the stop of the current run and of
+    /// queued prompts. Held prompts and waits may remain; call this again for the rest.
+    ///
     /// # Errors
     /// If the store cannot be read or written. Every run that could be stopped is stopped.
     pub async fn cancel(&self) -> Result<Vec<Receipt>, HostError> {
@@ -222,6 +227,8 @@ impl Session {
 
     /// Returns the session's current record.
     ///
+    /// Dropping the future has no effect.
+    ///
     /// # Errors
     /// [`HostError::UnknownSession`].
     pub async fn record(&self) -> Result<lastword_types::session::SessionRecord, HostError> {
@@ -230,6 +237,8 @@ impl Session {
 
     /// Returns the session's last messages, in time order; at most
     /// [`PAGE_MESSAGES`](lastword_store::PAGE_MESSAGES).
+    ///
+    /// Dropping the future has no effect.
     ///
     /// # Errors
     /// [`HostError::UnknownSession`].

@@ -21,6 +21,8 @@ pub struct WorkspaceStatus {
     pub key: WorkspaceKey,
     /// Whether it accepts no more prompts.
     pub closing: bool,
+    /// Claims of callers of [`Host::open_workspace`].
+    pub openers: u32,
     /// The number of clients that claim it.
     pub clients: u32,
     /// The number of its clients' streams.
@@ -109,6 +111,7 @@ impl Host {
             id: workspace.id,
             key: WorkspaceKey::clone(&workspace.key),
             closing,
+            openers: claims.openers(),
             clients: u32::try_from(claims.clients().count()).unwrap_or(u32::MAX),
             streams: claims.streams(),
             running,

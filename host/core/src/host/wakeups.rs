@@ -127,6 +127,8 @@ impl Host {
     /// time came in the last minute. No other host continues it while this one is open. `None` if
     /// no session waits, or only sessions that could not be continued.
     ///
+    /// Dropping the future has no effect.
+    ///
     /// # Errors
     /// If the store cannot be read.
     pub async fn next_wake(&self) -> Result<Option<Duration>, HostError> {
@@ -141,6 +143,8 @@ impl Host {
     /// [`HostBuilder::wakes`](super::HostBuilder::wakes) turns that off. Returns the next time
     /// that a session waits for, if any. A session that cannot be continued keeps waiting, and
     /// the reason is logged.
+    ///
+    /// Dropping the future leaves each session waiting or continued; call this again for the rest.
     pub async fn wake_due(&self) -> Option<UnixMillis> {
         self.wake().await.due
     }

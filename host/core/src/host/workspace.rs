@@ -1,5 +1,6 @@
 //! The embedder's handle to a workspace.
 
+use super::registry::ClaimGuard;
 use super::workspace_providers::OpenProviders;
 use super::{Agent, Host, HostError, Session, WorkspaceOptions, bounds};
 use crate::run::Run;
@@ -10,7 +11,7 @@ use lastword_sandbox::Limits;
 #[cfg(test)]
 use lastword_store::StoredOptions;
 use lastword_store::{
-    CreateSession, HeldScope, KeepOptions, OpenWorkspace, Refusal, Store, StoreError,
+    CreateSession, HeldScope, KeepOptions, Key, OpenWorkspace, Refusal, Store, StoreError,
 };
 use lastword_types::id::{ClientId, RunId, SessionId, WorkspaceId};
 use lastword_types::permission::{Grants, Rule};
@@ -23,9 +24,22 @@ use std::task::{Context, Poll};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// An open workspace. A cloneable handle; it does not keep the workspace open.
+/// A workspace that was open when this handle was made. A cloneable handle.
+///
+/// A handle from [`Host::open_workspace`] has a claim, which it shares with its clones and with no
+/// other handle. A claim keeps the workspace open; it ends when the last of these clones is dropped
+/// or [`Workspace::close`] is called on one of them. A handle from [`Host::workspace`] or
+/// [`Host::claim_workspace`] has none; [`Workspace::has_claim`] tells.
+///
+/// Once the workspace has no claim left, of an opener or of a client, it closes when its last run
+/// has ended. Dropping a handle never stops a run, never waits, and may happen on any
+/// thread. A [`Session`] does not keep its workspace open: if all handles are dropped, the session
+/// can still be read, and its prompts are accepted only while runs or other claims keep the
+/// workspace open; then they are refused with [`HostError::UnknownWorkspace`].
 #[derive(Clone)]
 pub struct Workspace {
+    /// Dropped before the host, whose last handle closes it.
+    pub(super) claim: Option<Arc<ClaimGuard>>,
     pub(super) host: Host,
     pub(crate) inner: Arc<WorkspaceInner>,
     pub(super) opened: bool,
@@ -301,6 +315,14 @@ impl Workspace {
         self.inner.id
     }
 
+    /// Whether this handle came from [`Host::open_workspace`], so that it had a claim of its own,
+    /// shared with its clones. The claim may have ended since, with [`Workspace::close`] or because
+    /// the workspace was closed for everyone.
+    #[must_use]
+    pub fn has_claim(&self) -> bool {
+        self.claim.is_some()
+    }
+
     /// Whether the call that returned this handle opened the workspace; `false` if it was open
     /// already.
     #[must_use]
@@ -350,39 +372,65 @@ impl Workspace {
         self.host.inner.set_options(&self.inner, options).await
     }
 
-    /// Creates a session with an agent.
+    /// Creates a session with an agent. The session does not keep the workspace open.
+    ///
+    /// Dropping the future after its first poll does not undo the creation: to repeat a call that
+    /// was dropped or failed, use [`Workspace::new_session_with_key`].
     ///
     /// # Errors
     /// [`HostError::UnknownWorkspace`] if the workspace was purged; also if the store cannot be
     /// written.
     pub async fn new_session(&self, agent: &Agent) -> Result<Session, HostError> {
-        self.begin_session(agent, None).await
+        self.begin_session(agent, None, None).await
+    }
+
+    /// Like [`Workspace::new_session`], with a key that identifies the request within this
+    /// workspace: the same key with the same agent returns the same session, also after a restart
+    /// of the host, until that session is deleted. Concurrent calls create one session.
+    ///
+    /// Dropping the future after its first poll does not undo the creation; another call with the
+    /// same key returns that session.
+    ///
+    /// # Errors
+    /// As [`Workspace::new_session`]; [`HostError::KeyConflict`] if the key was used with another
+    /// agent or for a child session; [`HostError::Invalid`] for a key that is empty, longer than
+    /// [`KEY_BYTES_MAX`](crate::KEY_BYTES_MAX), or has control characters.
+    pub async fn new_session_with_key(
+        &self,
+        agent: &Agent,
+        key: impl Into<String>,
+    ) -> Result<Session, HostError> {
+        self.begin_session(agent, None, Some(key.into())).await
     }
 
     pub(super) async fn begin_session(
         &self,
         agent: &Agent,
         parent: Option<SessionId>,
+        key: Option<String>,
     ) -> Result<Session, HostError> {
+        key.as_deref().map_or(Ok(()), bounds::check_key)?;
+        let key = key.map(|word| Key::of_session(word, agent.id(), parent));
         let create = CreateSession {
             id: SessionId::generate(),
             workspace: self.inner.id,
             agent: agent.id().clone(),
             parent,
+            key: key.transpose()?,
         };
 
-        let session = Session {
+        let id = self.host.inner.store.execute(create).await?;
+        Ok(Session {
             host: self.host.clone(),
-            workspace: create.workspace,
-            agent: create.agent.clone(),
-            id: create.id,
-        };
-
-        self.host.inner.store.execute(create).await?;
-        Ok(session)
+            workspace: self.inner.id,
+            agent: agent.id().clone(),
+            id,
+        })
     }
 
     /// Returns an existing session of this workspace and agent.
+    ///
+    /// Dropping the future has no effect.
     ///
     /// # Errors
     /// [`HostError::UnknownSession`], [`HostError::OtherAgent`] or
@@ -428,7 +476,12 @@ impl Workspace {
         self.host.inner.release(self.inner.id, client)
     }
 
-    /// Closes the workspace: it takes no more prompts, its runs are stopped with the cause
+    /// Ends the claim of this handle and its clones. If another opener or a client still claims the
+    /// workspace, that is all: it stays open, its runs go on, and the returned list is empty
+    /// ([`Workspace::status`] then returns its status). [`Host::close_workspace`] closes a workspace
+    /// whatever claims it has.
+    ///
+    /// Otherwise closes the workspace: it takes no more prompts, its runs are stopped with the cause
     /// `shutdown` and their ends written, and queued prompts are held. Only then may its path be
     /// opened again. Other workspaces are not affected.
     ///
@@ -440,12 +493,20 @@ impl Workspace {
     ///
     /// Waits as [`Host::shutdown`] does. Returns the runs whose ends are not on disk by then;
     /// until they are, the workspace stays closing.
+    ///
+    /// Dropping the future after its first poll undoes neither the end of the claim nor the
+    /// closing: the workspace closes once its runs have ended. Sessions that wait for a time may
+    /// still be woken then; [`Host::close_workspace`] prevents that.
     pub async fn close(&self) -> Vec<RunId> {
-        self.host.inner.close(self.inner.id).await.left
+        let owned = self.claim.as_ref().map(|claim| claim.owned());
+        let host = &self.host.inner;
+        host.close_claim(self.inner.id, owned).await.left
     }
 
     /// Puts the held prompts of sessions whose agent is loaded back into the queue, and returns
     /// their runs.
+    ///
+    /// Dropping the future leaves every prompt held or queued; call this again for the rest.
     ///
     /// # Errors
     /// If the store cannot be read or written.
@@ -475,7 +536,7 @@ pub struct ClientLease {
 impl ClientLease {
     /// Waits until the claim is over because the client was released or retired; the stream then
     /// has no more effect. The closing of the workspace is reported by [`Workspace::stages`]
-    /// instead. The future may be dropped at any time.
+    /// instead. Dropping the future has no effect.
     pub async fn released(&self) {
         self.over.cancelled().await;
     }

@@ -149,6 +149,8 @@ impl Events {
     /// Checks that the log can be read from the stream's position. [`Events::next`] returns the
     /// same errors; this takes no event. A run can always be read from its beginning.
     ///
+    /// Dropping the future has no effect on the stream.
+    ///
     /// # Errors
     /// [`HostError::CursorExpired`] with the oldest cursor that still works, if older events were
     /// folded away; [`HostError::InvalidCursor`] for a cursor beyond the end of the log;

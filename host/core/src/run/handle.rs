@@ -51,6 +51,8 @@ impl Run {
     /// Returns the run's stored state, or `finishing` as soon as its agent has returned or the run
     /// was stopped.
     ///
+    /// Dropping the future has no effect.
+    ///
     /// # Errors
     /// [`HostError::UnknownRun`], or when the store cannot be read.
     pub async fn state(&self) -> Result<RunState, HostError> {
@@ -92,6 +94,8 @@ impl Run {
 
     /// Like [`Run::cancel`], with the cause that the run's client is gone.
     ///
+    /// Dropping the future does not undo the stop.
+    ///
     /// # Errors
     /// As for [`Run::cancel`].
     pub async fn client_gone(&self) -> Result<Receipt, HostError> {
@@ -99,6 +103,8 @@ impl Run {
     }
 
     /// Like [`Run::cancel`], with the cause that the run's parent has ended.
+    ///
+    /// Dropping the future does not undo the stop.
     ///
     /// # Errors
     /// As for [`Run::cancel`].
@@ -164,6 +170,8 @@ impl Run {
 
     /// Waits for the run's end, however long that takes.
     ///
+    /// Dropping the future has no effect.
+    ///
     /// # Errors
     /// [`HostError::Held`] when it is held; [`HostError::StoreUnavailable`] when the end
     /// cannot reach the disk in this process: the next host's recovery writes it;
@@ -191,6 +199,8 @@ impl Run {
     }
 
     /// Returns the run's stored receipt.
+    ///
+    /// Dropping the future has no effect.
     ///
     /// # Errors
     /// [`HostError::NotEnded`] when it has none yet, [`HostError::Held`] when it waits to be

@@ -1,8 +1,9 @@
-//! The claims that keep a workspace open: holds, streams, and the grace period after a stream was
-//! lost. This is pure state: `host/registry.rs` runs the timers and reports their end.
+//! The claims that keep a workspace open: those of clients, with their holds, streams, and the grace
+//! period after a stream was lost; and owned ones, which last until their owner ends them. This is
+//! pure state: `host/registry.rs` runs the timers and reports their end.
 
 use lastword_types::id::ClientId;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A timer of a client's claim. Only the last one that was started for the claim counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +27,24 @@ impl Stream {
     pub(crate) fn client(&self) -> ClientId {
         self.client
     }
+}
+
+/// A claim without a timer, which lasts until its owner ends it. If it outlives its workspace, it
+/// does not count for a later opening of the same workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Owned {
+    pub(crate) owner: Owner,
+    number: u64,
+    incarnation: u64,
+}
+
+/// The kind of owner of an owned claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Owner {
+    /// A caller of `Host::open_workspace`.
+    Opener,
+    /// The host itself, for one operation.
+    Host,
 }
 
 /// How long a timer lasts.
@@ -52,6 +71,7 @@ pub(crate) enum LeaseState {
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
     clients: HashMap<ClientId, Claim>,
+    owned: HashSet<Owned>,
     generations: u64,
     incarnation: u64,
 }
@@ -126,6 +146,23 @@ impl Claims {
         self.clients.remove(&client).is_some()
     }
 
+    /// Adds an owned claim.
+    pub(crate) fn own(&mut self, owner: Owner) -> Owned {
+        self.generations += 1;
+        let owned = Owned {
+            owner,
+            number: self.generations,
+            incarnation: self.incarnation,
+        };
+        self.owned.insert(owned);
+        owned
+    }
+
+    /// Ends an owned claim. Returns whether it counted until now.
+    pub(crate) fn end(&mut self, owned: Owned) -> bool {
+        self.owned.remove(&owned)
+    }
+
     /// Handles the end of a timer. Returns whether that ended the claim; a timer that was replaced
     /// has no effect.
     pub(crate) fn expire(&mut self, timer: Timer) -> bool {
@@ -143,7 +180,18 @@ impl Claims {
 
     /// Whether there are no claims.
     pub(crate) fn is_empty(&self) -> bool {
-        self.clients.is_empty()
+        self.clients.is_empty() && self.owned.is_empty()
+    }
+
+    /// Whether a client or an opener has a claim; those of the host itself do not count.
+    pub(crate) fn has_users(&self) -> bool {
+        !self.clients.is_empty() || self.openers() > 0
+    }
+
+    /// Returns the number of claims of openers.
+    pub(crate) fn openers(&self) -> u32 {
+        let openers = self.owned.iter().filter(|o| o.owner == Owner::Opener);
+        u32::try_from(openers.count()).unwrap_or(u32::MAX)
     }
 
     /// Returns the clients with a claim.
@@ -260,8 +308,30 @@ mod tests {
     }
 
     #[test]
+    fn each_owned_claim_ends_once_and_alone() {
+        let mut claims = Claims::default();
+        let (first, second) = (claims.own(Owner::Opener), claims.own(Owner::Opener));
+        let host = claims.own(Owner::Host);
+        assert_eq!(claims.openers(), 2);
+        assert!(claims.end(first));
+        assert!(!claims.end(first), "it has ended");
+        assert_eq!(claims.openers(), 1);
+        assert!(claims.end(second));
+        assert!(!claims.has_users() && !claims.is_empty());
+        assert!(claims.end(host));
+        assert!(claims.is_empty());
+    }
+
+    #[test]
     fn what_is_left_of_a_closed_workspace_means_nothing_to_the_next() {
         let client = ClientId::generate();
+        let mut before = Claims::new(1);
+        let owned = before.own(Owner::Opener);
+        let mut next = Claims::new(2);
+        let opener = next.own(Owner::Opener);
+        assert!(!next.end(owned));
+        assert!(next.end(opener));
+
         let mut before = Claims::new(1);
         let (hold, stream) = (timer(before.create(client)), before.attach(client));
         let mut after = Claims::new(2);

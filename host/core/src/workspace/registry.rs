@@ -3,7 +3,7 @@
 
 use super::OnLastClient;
 use super::WorkspaceKey;
-use super::claims::{Claims, LeaseState, Stream, Timer};
+use super::claims::{Claims, LeaseState, Owned, Owner, Stream, Timer};
 use lastword_types::id::{ClientId, WorkspaceId};
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -25,11 +25,8 @@ pub(crate) struct Registry<W> {
 #[derive(Debug)]
 struct Entry<W> {
     stage: Stage<W>,
-    /// Whether the embedder opened it, which keeps it open until it is closed.
-    pinned: bool,
-    /// How many operations of the host itself keep it open at the moment.
-    kept: u32,
-    /// Whether a client ever claimed it: only then can a last client leave.
+    /// Whether a client claimed it after the last opener had left: only then can a last client
+    /// leave.
     had_client: bool,
     claims: Claims,
 }
@@ -44,12 +41,19 @@ enum Stage<W> {
 /// The kind of caller that claims a workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Claimant {
-    /// The embedder, until the workspace is closed.
-    Embedder,
-    /// The host itself, until [`Registry::let_go`].
-    Host,
+    /// An opener or the host itself, until [`Registry::end`].
+    Owner(Owner),
     /// A client, as long as it renews its claim.
     Client(ClientId),
+}
+
+/// A claim that was added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claimed {
+    /// Until its owner ends it.
+    Owned(Owned),
+    /// Of this client, in this state.
+    Client(ClientId, LeaseState),
 }
 
 /// Why a workspace cannot be claimed.
@@ -66,7 +70,7 @@ pub(crate) enum Refused {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Ask<W> {
     /// It is open, and claimed.
-    Ready(W, LeaseState),
+    Ready(W, Claimed),
     /// It is not open: open it, then call [`Registry::opened`] or [`Registry::failed`].
     Open,
     /// Another caller is opening it: wait, and ask again.
@@ -83,19 +87,12 @@ impl<W> Entry<W> {
         }
     }
 
-    fn claim(&mut self, who: Claimant) -> LeaseState {
+    fn claim(&mut self, who: Claimant) -> Claimed {
         match who {
-            Claimant::Embedder => {
-                self.pinned = true;
-                LeaseState::Stands
-            }
-            Claimant::Host => {
-                self.kept += 1;
-                LeaseState::Stands
-            }
+            Claimant::Owner(owner) => Claimed::Owned(self.claims.own(owner)),
             Claimant::Client(client) => {
                 self.had_client = true;
-                self.claims.create(client)
+                Claimed::Client(client, self.claims.create(client))
             }
         }
     }
@@ -121,8 +118,6 @@ impl<W: Clone> Registry<W> {
             self.incarnations += 1;
             let entry = Entry {
                 stage: Stage::Opening,
-                pinned: false,
-                kept: 0,
                 had_client: false,
                 claims: Claims::new(self.incarnations),
             };
@@ -158,7 +153,7 @@ impl<W: Clone> Registry<W> {
         id: WorkspaceId,
         open: W,
         who: Claimant,
-    ) -> Result<LeaseState, Refused> {
+    ) -> Result<Claimed, Refused> {
         let admitted = self.admit(who);
         let Some(entry) = self.entries.get_mut(key) else {
             return Err(Refused::UnknownWorkspace);
@@ -217,24 +212,35 @@ impl<W: Clone> Registry<W> {
             .is_some_and(|entry| entry.claims.expire(timer))
     }
 
-    /// Ends one operation for which the host itself kept the workspace open.
-    pub(crate) fn let_go(&mut self, id: WorkspaceId) {
-        if let Some(entry) = self.entry(id) {
-            entry.kept = entry.kept.saturating_sub(1);
+    /// Ends an owned claim. Has no effect if it ended before, or with its workspace.
+    pub(crate) fn end(&mut self, id: WorkspaceId, owned: Owned) {
+        let Some(entry) = self.entry(id) else {
+            return;
+        };
+
+        let ended = entry.claims.end(owned);
+        // An opener that leaves last leaves the runs: only a client's departure may stop them.
+        if ended && owned.owner == Owner::Opener && !entry.claims.has_users() {
+            entry.had_client = false;
         }
     }
 
+    /// Whether a client or an opener claims a workspace.
+    pub(crate) fn has_users(&self, id: WorkspaceId) -> bool {
+        self.find(id)
+            .is_some_and(|(_, closing, claims)| !closing && claims.has_users())
+    }
+
     /// Whether an open workspace has to close because nothing keeps it open. With runs it closes
-    /// only if the policy says so and a client had claimed it: runs in a workspace that the host
-    /// itself opened continue.
+    /// only if the policy says so and the last claim was a client's: runs in a workspace that the
+    /// host itself opened continue, and so do those that an opener leaves behind.
     pub(crate) fn is_to_close(&mut self, id: WorkspaceId, has_runs: bool) -> bool {
         let on_last_client = self.on_last_client;
         let Ok(entry) = self.open_entry(id) else {
             return false;
         };
         let keeps = on_last_client == OnLastClient::KeepRunning || !entry.had_client;
-        let unclaimed = entry.claims.is_empty() && !entry.pinned && entry.kept == 0;
-        unclaimed && !(has_runs && keeps)
+        entry.claims.is_empty() && !(has_runs && keeps)
     }
 
     /// Marks an open workspace as closing. Returns it, or `None` if it is not open.
@@ -245,7 +251,6 @@ impl<W: Clone> Registry<W> {
         };
         let open = open.clone();
         entry.stage = Stage::Closing(open.clone());
-        entry.pinned = false;
         Some(open)
     }
 
@@ -328,6 +333,8 @@ impl<W: Clone> Registry<W> {
 mod tests {
     use super::*;
 
+    const OPENER: Claimant = Claimant::Owner(Owner::Opener);
+
     struct Bench {
         registry: Registry<&'static str>,
         key: WorkspaceKey,
@@ -342,10 +349,25 @@ mod tests {
         }
     }
 
-    fn open(bench: &mut Bench, who: Claimant) {
+    fn open(bench: &mut Bench, who: Claimant) -> Claimed {
         assert_eq!(bench.registry.ask(&bench.key, who), Ok(Ask::Open));
         let opened = bench.registry.opened(&bench.key, bench.id, "W", who);
-        assert!(opened.is_ok());
+        opened.expect("it opens")
+    }
+
+    fn owned(claimed: Claimed) -> Owned {
+        match claimed {
+            Claimed::Owned(owned) => owned,
+            other => panic!("it is a client's: {other:?}"),
+        }
+    }
+
+    /// Claims an open workspace once more.
+    fn again(bench: &mut Bench, who: Claimant) -> Claimed {
+        match bench.registry.ask(&bench.key, who) {
+            Ok(Ask::Ready(_, claimed)) => claimed,
+            other => panic!("it is not open: {other:?}"),
+        }
     }
 
     #[test]
@@ -353,20 +375,17 @@ mod tests {
         let mut b = bench();
         let who = Claimant::Client(ClientId::generate());
         assert_eq!(b.registry.ask(&b.key, who), Ok(Ask::Open));
-        assert_eq!(b.registry.ask(&b.key, Claimant::Embedder), Ok(Ask::Wait));
+        assert_eq!(b.registry.ask(&b.key, OPENER), Ok(Ask::Wait));
         assert!(b.registry.opened(&b.key, b.id, "W", who).is_ok());
-        assert_eq!(
-            b.registry.ask(&b.key, Claimant::Embedder),
-            Ok(Ask::Ready("W", LeaseState::Stands))
-        );
+        owned(again(&mut b, OPENER));
     }
 
     #[test]
     fn whoever_waited_opens_what_another_could_not() {
         let mut b = bench();
-        assert_eq!(b.registry.ask(&b.key, Claimant::Embedder), Ok(Ask::Open));
+        assert_eq!(b.registry.ask(&b.key, OPENER), Ok(Ask::Open));
         b.registry.failed(&b.key);
-        assert_eq!(b.registry.ask(&b.key, Claimant::Embedder), Ok(Ask::Open));
+        assert_eq!(b.registry.ask(&b.key, OPENER), Ok(Ask::Open));
     }
 
     #[test]
@@ -385,13 +404,13 @@ mod tests {
     #[test]
     fn a_closing_workspace_cannot_be_opened_until_it_is_closed() {
         let mut b = bench();
-        open(&mut b, Claimant::Embedder);
+        open(&mut b, OPENER);
         assert_eq!(b.registry.close(b.id), Some("W"));
         assert_eq!(b.registry.close(b.id), None);
-        let again = b.registry.ask(&b.key, Claimant::Embedder);
+        let again = b.registry.ask(&b.key, OPENER);
         assert_eq!(again, Err(Refused::WorkspaceClosing));
         assert!(b.registry.closed(b.id));
-        assert_eq!(b.registry.ask(&b.key, Claimant::Embedder), Ok(Ask::Open));
+        assert_eq!(b.registry.ask(&b.key, OPENER), Ok(Ask::Open));
     }
 
     #[test]
@@ -414,8 +433,8 @@ mod tests {
     fn runs_of_what_the_host_opened_go_on_until_clients_come_and_leave() {
         let mut b = bench();
         b.registry = Registry::new(OnLastClient::Cancel);
-        open(&mut b, Claimant::Host);
-        b.registry.let_go(b.id);
+        let kept = owned(open(&mut b, Claimant::Owner(Owner::Host)));
+        b.registry.end(b.id, kept);
         assert!(!b.registry.is_to_close(b.id, true));
         let client = ClientId::generate();
         assert!(b.registry.attach(b.id, client).is_ok());
@@ -424,12 +443,74 @@ mod tests {
     }
 
     #[test]
+    fn each_opener_ends_its_own_claim() {
+        let mut b = bench();
+        let first = owned(open(&mut b, OPENER));
+        let second = owned(again(&mut b, OPENER));
+        b.registry.end(b.id, first);
+        b.registry.end(b.id, first);
+        assert!(!b.registry.is_to_close(b.id, false));
+        assert!(b.registry.has_users(b.id));
+        b.registry.end(b.id, second);
+        assert!(b.registry.is_to_close(b.id, false));
+        assert!(!b.registry.has_users(b.id));
+    }
+
+    #[test]
+    fn a_claim_of_an_earlier_opening_does_not_count() {
+        let mut b = bench();
+        let before = owned(open(&mut b, OPENER));
+        assert_eq!(b.registry.close(b.id), Some("W"));
+        assert!(b.registry.closed(b.id));
+        open(&mut b, OPENER);
+        b.registry.end(b.id, before);
+        assert!(!b.registry.is_to_close(b.id, false));
+    }
+
+    #[test]
+    fn what_the_host_does_in_a_workspace_is_no_users_claim() {
+        let mut b = bench();
+        let opener = owned(open(&mut b, OPENER));
+        again(&mut b, Claimant::Owner(Owner::Host));
+        b.registry.end(b.id, opener);
+        assert!(!b.registry.has_users(b.id));
+        assert!(!b.registry.is_to_close(b.id, false), "it is used");
+    }
+
+    #[test]
+    fn an_opener_that_leaves_last_leaves_the_runs() {
+        let mut b = bench();
+        b.registry = Registry::new(OnLastClient::Cancel);
+        let opener = owned(open(&mut b, OPENER));
+        let client = ClientId::generate();
+        again(&mut b, Claimant::Client(client));
+        b.registry.retire(client);
+        assert!(!b.registry.is_to_close(b.id, true));
+        b.registry.end(b.id, opener);
+        assert!(!b.registry.is_to_close(b.id, true));
+        assert!(b.registry.is_to_close(b.id, false));
+    }
+
+    #[test]
+    fn a_client_that_leaves_last_takes_the_runs_where_openers_came_and_left() {
+        let mut b = bench();
+        b.registry = Registry::new(OnLastClient::Cancel);
+        let opener = owned(open(&mut b, OPENER));
+        let client = ClientId::generate();
+        again(&mut b, Claimant::Client(client));
+        b.registry.end(b.id, opener);
+        assert!(!b.registry.is_to_close(b.id, true));
+        b.registry.retire(client);
+        assert!(b.registry.is_to_close(b.id, true));
+    }
+
+    #[test]
     fn nothing_opens_while_the_host_closes() {
         let mut b = bench();
-        open(&mut b, Claimant::Embedder);
+        open(&mut b, OPENER);
         assert_eq!(b.registry.close_all(), [b.id]);
         let other = WorkspaceKey::name("two");
-        let refused = b.registry.ask(&other, Claimant::Embedder);
+        let refused = b.registry.ask(&other, OPENER);
         assert_eq!(refused, Err(Refused::HostClosing));
     }
 }

@@ -45,12 +45,19 @@ fn created(record: SessionRecord) -> Created {
     )
 }
 
-/// Create a session
+/// Begin a session
+///
+/// The same `Idempotency-Key` in the same workspace again, with the same agent and parent, answers
+/// the same session, and gives it the title only if it has none.
 #[utoipa::path(
     post,
     path = "/workspaces/{w}/sessions",
     tag = "sessions",
-    params(("w" = WorkspaceId, Path, description = "The workspace.")),
+    params(
+        ("w" = WorkspaceId, Path, description = "The workspace."),
+        ("idempotency-key" = Option<String>, Header, min_length = 1, max_length = 255,
+            description = "The caller's name for this very request, in printable ASCII."),
+    ),
     request_body = NewSession,
     responses((status = 201, description = "The session.", body = SessionRecord))
 )]
@@ -58,8 +65,10 @@ async fn begin_session(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At(id): At<WorkspaceId>,
+    headers: HeaderMap,
     Json(new): Json<NewSession>,
 ) -> Result<Created, Problem> {
+    let key = key(&headers)?;
     app.workspace(&who, Action::Prompt, id).await?;
     let agent = AgentId::new(new.agent).map_err(HostError::from)?;
     let agent = app
@@ -72,13 +81,22 @@ async fn begin_session(
     }
 
     let work = async move {
-        let session = match new.parent {
-            Some(parent) => workspace.new_child_session(&agent, parent).await?,
-            None => workspace.new_session(&agent).await?,
+        let session = match (new.parent, key) {
+            (Some(parent), Some(key)) => {
+                workspace
+                    .new_child_session_with_key(&agent, parent, key)
+                    .await?
+            }
+            (Some(parent), None) => workspace.new_child_session(&agent, parent).await?,
+            (None, Some(key)) => workspace.new_session_with_key(&agent, key).await?,
+            (None, None) => workspace.new_session(&agent).await?,
         };
+
+        let record = session.record().await?;
         match &new.title {
-            Some(title) => Ok(session.rename(title).await?),
-            None => Ok(session.record().await?),
+            // A session that its key found may have been renamed since.
+            Some(title) if record.title.is_none() => Ok(session.rename(title).await?),
+            _ => Ok(record),
         }
     };
 

@@ -176,8 +176,14 @@ impl Apply<'_> {
         Ok(())
     }
 
-    fn create_session(&mut self, create: &CreateSession) -> Done<()> {
+    fn create_session(&mut self, create: &CreateSession) -> Done<SessionId> {
         let workspace = self.state.workspace_no(create.workspace)?;
+        if let Some(key) = &create.key
+            && let Some(known) = self.state.created_by(workspace, key)?
+        {
+            return Ok(known);
+        }
+
         let parent = match create.parent {
             Some(id) => match self.state.present(id)? {
                 (no, parent) if parent.workspace == workspace => Some(no),
@@ -185,8 +191,13 @@ impl Apply<'_> {
             },
             None => None,
         };
-        self.begin_session(create.id, workspace, create.agent.clone(), parent, None);
-        Ok(())
+        let no = self.begin_session(create.id, workspace, create.agent.clone(), parent, None);
+
+        if let Some(Key { word, content }) = create.key.clone() {
+            let keys = &mut self.state.session_keys;
+            keys.insert((workspace, word), (content, no));
+        }
+        Ok(create.id)
     }
 
     fn begin_session(
@@ -264,6 +275,7 @@ impl Apply<'_> {
         let (no, _) = self.state.readable(id)?;
         let session = self.session(no);
         session.deletion = session.deletion.max(Deletion::Begun);
+        self.state.session_keys.retain(|_, (_, of)| *of != no);
         Ok(())
     }
 
@@ -308,6 +320,7 @@ impl Apply<'_> {
             state.question_ids.remove(&question.question.id);
         }
         state.grants.retain(|_, grant| grant.session != Some(no));
+        state.session_keys.retain(|_, (_, of)| *of != no);
         let own = std::mem::take(&mut state.sessions.get_mut(&no).expect("it was found").blobs);
         for blob in own {
             if !state

@@ -41,6 +41,8 @@ pub(super) struct State {
     pub(super) workspace_ids: HashMap<WorkspaceId, No>,
     pub(super) workspace_keys: HashMap<String, No>,
     pub(super) session_ids: HashMap<SessionId, No>,
+    /// What the keys of a workspace created: the digest of the request, and the session.
+    pub(super) session_keys: HashMap<(No, String), (Vec<u8>, No)>,
     pub(super) run_ids: HashMap<RunId, No>,
     pub(super) message_ids: HashMap<MessageId, No>,
     pub(super) question_ids: HashMap<QuestionId, No>,
@@ -227,6 +229,25 @@ impl State {
             Some((before, run)) if *before == key.content => Ok(Some(self.runs[run].id)),
             Some(_) => Err(Refusal::KeyConflict(self.sessions[&session].id).into()),
             None => Ok(None),
+        }
+    }
+
+    /// The session that a key of a workspace created, if it did.
+    pub(super) fn created_by(
+        &self,
+        workspace: No,
+        key: &Key,
+    ) -> Result<Option<SessionId>, StoreError> {
+        let known = self.session_keys.get(&(workspace, key.word.clone()));
+        let Some((content, no)) = known else {
+            return Ok(None);
+        };
+
+        let id = self.sessions[no].id;
+        if *content == key.content {
+            Ok(Some(id))
+        } else {
+            Err(Refusal::KeyConflict(id).into())
         }
     }
 

@@ -81,9 +81,9 @@ pub(super) async fn session(
         workspace,
         agent: AgentId::new("tester").expect("a name"),
         parent: None,
+        key: None,
     };
-    let id = create.id;
-    store.execute(create).await.map(|()| id)
+    store.execute(create).await
 }
 
 /// Accepts a prompt, and starts its run or leaves it in the queue.

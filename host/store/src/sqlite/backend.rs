@@ -227,15 +227,7 @@ fn apply(tx: &mut Tx<'_>, command: &Command) -> Result<Reply, StoreError> {
         Command::DeleteWorkspace(delete) => {
             Reply::DeleteWorkspace(life::delete_workspace(tx, delete.workspace)?)
         }
-        Command::CreateSession(create) => {
-            let new = session::NewSession {
-                id: create.id,
-                agent: create.agent.clone(),
-                parent: create.parent,
-                forked_from: None,
-            };
-            Reply::CreateSession(session::create(tx, create.workspace, &new).map(drop)?)
-        }
+        Command::CreateSession(create) => Reply::CreateSession(session::create_once(tx, create)?),
         Command::RenameSession(rename) => {
             Reply::RenameSession(life::rename(tx, rename.session, &rename.title)?)
         }

@@ -203,6 +203,20 @@ const TABLES: &[Table] = &[
         },
     ),
     table(
+        "session_key",
+        "workspace || '/' || session_key.key",
+        "workspace, key, content, session, EXISTS (SELECT 1 FROM session
+           WHERE no = session_key.session AND workspace = session_key.workspace)",
+        "",
+        |row| {
+            number(row, 0)?;
+            event::text(row, 1)?;
+            row.get::<_, Vec<u8>>(2)?;
+            number(row, 3)?;
+            exists(row, 4, "its session")
+        },
+    ),
+    table(
         "later_key",
         "session || '/' || later_key.key",
         "session, key, content, run, EXISTS (SELECT 1 FROM run WHERE no = later_key.run)",

@@ -48,16 +48,20 @@ pub(super) fn plan(
     session::find(tx.conn, id)
 }
 
-/// Marks a session as being deleted: it accepts no more prompts and is in no list.
+/// Marks a session: it takes no more prompts and is in no list, and the key that created it is free.
 pub(super) fn begin_delete(tx: &Tx<'_>, no: SessionNo) -> Result<(), StoreError> {
     let marked = tx
         .conn
         .prepare_cached("UPDATE session SET going = max(going, 1) WHERE no = ?1 AND going < 3")?
         .execute([no.session])?;
-    match marked {
-        1 => Ok(()),
-        _ => Err(Refusal::UnknownSession(no.id).into()),
+    if marked == 0 {
+        return Err(Refusal::UnknownSession(no.id).into());
     }
+
+    tx.conn
+        .prepare_cached("DELETE FROM session_key WHERE session = ?1")?
+        .execute([no.session])?;
+    Ok(())
 }
 
 /// Deletes some rows of a marked session. Returns whether all are deleted. Held prompts are deleted
@@ -98,6 +102,7 @@ pub(super) fn delete_some(tx: &mut Tx<'_>, no: SessionNo) -> Result<bool, StoreE
         "DELETE FROM later_key WHERE (session, key) IN (
            SELECT later_key.session, later_key.key FROM run JOIN later_key ON later_key.run = run.no
            WHERE run.session = ?1 LIMIT ?2)",
+        "DELETE FROM session_key WHERE session = ?1 AND ?2 > 0",
         "DELETE FROM run_terminal WHERE run IN (
            SELECT run FROM run JOIN run_terminal ON run_terminal.run = run.no
            WHERE run.session = ?1 LIMIT ?2)",
@@ -207,6 +212,7 @@ pub(super) fn delete_workspace(tx: &mut Tx<'_>, id: WorkspaceId) -> Result<(), S
         // A later session may get the number of one of these, and must not get its values.
         "DELETE FROM state WHERE scope = 1
          AND owner IN (SELECT no FROM session WHERE workspace = ?1)",
+        "DELETE FROM session_key WHERE workspace = ?1",
         "DELETE FROM session WHERE workspace = ?1",
     ] {
         tx.conn.prepare_cached(of_deleted)?.execute([no])?;

@@ -22,13 +22,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The format of databases that this host writes.
-pub(super) const FORMAT: i64 = 4;
+pub(super) const FORMAT: i64 = 5;
 /// The SQL that migrates a database from each format to the next.
 const MIGRATIONS: [&str; FORMAT as usize] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
     include_str!("migrations/0004.sql"),
+    include_str!("migrations/0005.sql"),
 ];
 /// The first version of SQLite in which a reset does not corrupt the write-ahead log.
 const SQLITE_MIN: (i32, &str) = (3_051_003, "3.51.3");

@@ -3,9 +3,10 @@
 use super::listing::{Listing, lenient};
 use super::numbers::{self, SessionNo};
 use super::tx::Tx;
-use crate::command::{OpenWorkspace, OpenedWorkspace};
+use crate::command::{CreateSession, OpenWorkspace, OpenedWorkspace};
 use crate::damage::{Damage, Describe as _};
 use crate::options::StoredOptions;
+use crate::prompt::Key;
 use crate::rows::{PAGE_ROWS, SessionAt, SessionRow, SessionsPage, WorkspaceRow, parse_cursor};
 use crate::{Refusal, StoreError};
 use lastword_types::clock::UnixMillis;
@@ -89,6 +90,68 @@ pub(super) struct NewSession {
     pub(super) agent: AgentId,
     pub(super) parent: Option<SessionId>,
     pub(super) forked_from: Option<ForkPoint>,
+}
+
+/// Begins a session, or finds the one that its key created.
+pub(super) fn create_once(
+    tx: &mut Tx<'_>,
+    create: &CreateSession,
+) -> Result<SessionId, StoreError> {
+    if let Some(key) = &create.key {
+        let workspace = numbers::workspace(tx.conn, create.workspace)?;
+        if let Some(known) = created_by(tx, workspace, key)? {
+            return Ok(known);
+        }
+    }
+
+    let new = NewSession {
+        id: create.id,
+        agent: create.agent.clone(),
+        parent: create.parent,
+        forked_from: None,
+    };
+    let begun = self::create(tx, create.workspace, &new)?;
+
+    if let Some(key) = &create.key {
+        // A row whose session cannot be found is replaced.
+        tx.conn
+            .prepare_cached(
+                "INSERT OR REPLACE INTO session_key (workspace, key, content, session)
+                 VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![
+                begun.workspace,
+                key.word,
+                key.content,
+                begun.session
+            ])?;
+    }
+    Ok(create.id)
+}
+
+/// The session that a key of a workspace created, if it did.
+fn created_by(tx: &Tx<'_>, workspace: i64, key: &Key) -> Result<Option<SessionId>, StoreError> {
+    let known: Option<([u8; 16], Vec<u8>)> = tx
+        .conn
+        .prepare_cached(
+            "SELECT session.id, session_key.content
+             FROM session_key JOIN session ON session.no = session_key.session
+             WHERE session_key.workspace = ?1 AND session_key.key = ?2",
+        )?
+        .query_row(params![workspace, key.word], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()
+        .map_err(|error| {
+            let row = format!("with the key {}", key.word);
+            Damage::of("session_key").row(row).name(error.into())
+        })?;
+
+    match known {
+        Some((id, content)) if content == key.content => Ok(Some(SessionId::from_bytes(id))),
+        Some((id, _)) => Err(Refusal::KeyConflict(SessionId::from_bytes(id)).into()),
+        None => Ok(None),
+    }
 }
 
 /// Begins a session.

@@ -95,7 +95,8 @@ pub enum OnLastClient {
     /// They continue, and the workspace closes after the last one. The default.
     #[default]
     KeepRunning,
-    /// They are stopped as at a shutdown, and queued prompts are held. If no client has come since
-    /// the workspace was opened, for example for a prompt that waited, they continue.
+    /// They are stopped as at a shutdown, and queued prompts are held. They continue if no client
+    /// has come since the workspace was opened, for example for a prompt that waited, or if the last
+    /// claim was an embedder's and not a client's.
     Cancel,
 }

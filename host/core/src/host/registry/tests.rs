@@ -61,7 +61,8 @@ async fn clients_that_expire_leave_no_timers() {
     let opened = bench
         .host
         .open_workspace(bench.key.clone(), WorkspaceOptions::new());
-    let id = opened.await.expect("a workspace").id();
+    let opened = opened.await.expect("a workspace");
+    let id = opened.id();
     for _ in 0..100 {
         assert_eq!(bench.claim(ClientId::generate()).await, id);
     }
