@@ -130,7 +130,16 @@ impl RunCommand<'_> {
         }
 
         let planned = self.plan()?;
-        let (_, builder) = self.here.insert(planned);
+        let (plan, builder) = self.here.insert(planned);
+        let person = self.terminal.is_attended() && !self.arguments.json;
+        if plan.asks && !person {
+            return Err(Failure::usage(
+                "no other command can answer what an `--ephemeral` run asks, and this one is not \
+                 at a terminal; pass `--no-ask`, or leave `--ephemeral` out"
+                    .to_owned(),
+            ));
+        }
+
         let builder = builder.clone().in_memory().cache_dir(&self.paths.cache);
         let host = builder.build().await?;
         self.own(Connection::of_ephemeral(&host)?).await

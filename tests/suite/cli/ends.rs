@@ -20,8 +20,13 @@ fn an_ephemeral_run_leaves_nothing_behind() {
     let done = shell.probe("echo Hello", &["--ephemeral"]).exits(0);
     assert_eq!(done.out, "Hello");
     assert!(!shell.data().exists());
-    for option in [["--session", "latest"], ["--server", "http://127.0.0.1:9"]] {
-        let options = [&["--ephemeral"], &option[..]].concat();
+    for option in [
+        &["--session", "latest"][..],
+        &["--server", "http://127.0.0.1:9"],
+        // No other command could answer.
+        &["--ask"],
+    ] {
+        let options = [&["--ephemeral"], option].concat();
         shell.probe("echo Hello", &options).exits(2);
     }
     assert!(!shell.data().exists());

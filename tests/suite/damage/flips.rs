@@ -2,8 +2,10 @@
 //! no start is refused while a reader can read, and nothing is lost silently.
 
 use super::{Case, Template, said};
+use lastword::clock::UnixMillis;
 use lastword::event::Seq;
 use lastword::id::SessionId;
+use lastword::session::{Part, PartBody};
 use lastword::{Archive, OpenError, examine};
 use std::collections::BTreeMap;
 
@@ -26,6 +28,15 @@ fn readable(archive: &Archive) -> bool {
         .is_ok_and(|sessions| !sessions.is_empty())
 }
 
+/// A part without the time of its end, which is a figure.
+fn timeless(part: &Part) -> Part {
+    let mut part = part.clone();
+    if let PartBody::Finish { at_ms, .. } = &mut part.body {
+        *at_ms = UnixMillis(0);
+    }
+    part
+}
+
 /// All that was acknowledged of each session, as far as it can be read: what was said, who ended
 /// how, and every event. A figure beside it, such as a time, is not in it.
 fn words(archive: &Archive, sessions: &[SessionId]) -> Vec<Option<String>> {
@@ -35,7 +46,10 @@ fn words(archive: &Archive, sessions: &[SessionId]) -> Vec<Option<String>> {
         let log = archive.kept_events(*id, Seq(0)).ok()?;
         let runs = runs.iter().map(|run| {
             let said = run.messages.iter();
-            let said = said.map(|said| (said.id, said.ordinal, said.role, &said.parts));
+            let said = said.map(|said| {
+                let parts: Vec<_> = said.parts.iter().map(timeless).collect();
+                (said.id, said.ordinal, said.role, parts)
+            });
             format!("{} {} {:?}", run.id, run.state, said.collect::<Vec<_>>())
         });
         let runs: Vec<String> = runs.collect();
@@ -85,7 +99,16 @@ fn outcome(
         (true, ..) => ("started, named by the doctor", false),
         (false, true, true) => ("started, nothing that is shown is touched", false),
         (false, true, false) => ("started, a figure has another value", false),
-        (false, false, _) => ("started, changed silently", true),
+        (false, false, _) => {
+            for (now, before) in now
+                .iter()
+                .zip(&before.0)
+                .filter(|(now, before)| now != before)
+            {
+                eprintln!("was {before:?}\n is {now:?}");
+            }
+            ("started, changed silently", true)
+        }
     }
 }
 
