@@ -30,6 +30,10 @@ fn errors() -> Vec<HostError> {
             why: "it could not".to_owned(),
         },
         HostError::UnreadableOptions(WorkspaceKey::name("w")),
+        HostError::ProvidersUnavailable {
+            workspace: WorkspaceKey::name("w"),
+            why: "no account".to_owned(),
+        },
         HostError::AgentId(AgentId::new("").expect_err("no name")),
         HostError::EmptyPrompt(agent()),
         HostError::QueueFull(session),
