@@ -56,11 +56,13 @@ async fn writers(fixture: &Fixture) -> (Vec<WorkspaceId>, Vec<JoinHandle<()>>) {
         workspaces.push(workspace.id());
         for _ in 0..SESSIONS {
             let session = workspace.new_session(&fixture.agent).await.unwrap();
+            let keeps_open = workspace.clone();
             writers.push(tokio::spawn(async move {
                 for _ in 0..PROMPTS {
                     let run = session.prompt("appends 50").await.unwrap();
                     run.ended().await.unwrap();
                 }
+                drop(keeps_open);
             }));
         }
     }

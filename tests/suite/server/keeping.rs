@@ -190,9 +190,8 @@ async fn an_agent_that_was_uploaded_is_there_after_a_restart() {
         names,
         [("rotten", Some("invalid-agent")), ("uploaded", None)]
     );
-    host.open_workspace(key, WorkspaceOptions::new())
-        .await
-        .unwrap();
+    let opened = host.open_workspace(key, WorkspaceOptions::new()).await;
+    let _keeps_open = opened.unwrap();
     let session = host.session(session).await.unwrap();
     let run = session.prompt("echo again").await.unwrap();
     assert_eq!(run.ended().await.unwrap().state, RunState::Completed);
