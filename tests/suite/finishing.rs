@@ -36,11 +36,13 @@ async fn a_slow_store_bounds_the_waiter_and_not_the_write() {
     let fixture = plan.build().await;
     let run = fixture.start_until("spin before", "before").await;
     let locked = Locked::hold(&fixture.data());
-    let begun = clock.begun();
+    let deadline = Limits::default().finish_deadline;
+    let begun = clock.begun_for(deadline);
     let (provisional, ()) = tokio::join!(run.cancel(), async {
-        // A guest that is gone at once leaves the caller a single wait, for the finish.
-        let both = clock.sleepers(begun + 2);
-        let _single = tokio::time::timeout(Duration::from_secs(5), both).await;
+        // The caller waits for the guest's end, and then for the finish. A guest that is gone at
+        // once leaves it the second wait alone.
+        let both = clock.asleep_for(deadline, begun + 2);
+        let _single = tokio::time::timeout(Duration::from_secs(10), both).await;
         clock.advance(Duration::from_secs(6));
     });
     let provisional = provisional.unwrap();
@@ -85,10 +87,13 @@ async fn a_write_that_this_process_cannot_finish_is_finished_by_the_next() {
     let fixture = plan.build().await;
     let run = fixture.start_until("spin before", "before").await;
     let locked = Locked::hold(&fixture.data());
-    let begun = clock.begun();
+    let limits = Limits::default();
+    let a_second = Duration::from_secs(1);
+    let patience = limits.finish_deadline + limits.grace + limits.epilogue + a_second;
+    let begun = clock.begun_for(patience);
     let (left, ()) = tokio::join!(fixture.host.shutdown(), async {
-        clock.sleepers(begun + 1).await;
-        clock.advance(Duration::from_secs(7));
+        clock.asleep_for(patience, begun + 1).await;
+        clock.advance(patience);
     });
     assert_eq!(
         left,

@@ -166,10 +166,12 @@ async fn in_a_start_function_while_it_is_loaded() {
         ..Core::default()
     }
     .component();
-    let begun = clock.begun();
+    // How long an agent may take to say what it is.
+    let describe = Duration::from_secs(5);
+    let begun = clock.begun_for(describe);
     let load = fixture.host.load_agent("by hand", wasm);
     let (loaded, ()) = tokio::join!(load, async {
-        clock.sleepers(begun + 1).await;
+        clock.asleep_for(describe, begun + 1).await;
         clock.advance(Duration::from_secs(6));
     });
     let error = loaded.unwrap_err();
@@ -311,7 +313,8 @@ async fn the_first_cause_wins() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_grace_period_lets_it_speak_and_refuses_the_rest() {
     let clock = ManualClock::default();
-    let limits = Limits::default().grace(Duration::from_secs(10));
+    let grace = Duration::from_secs(10);
+    let limits = Limits::default().grace(grace);
     let plan = Plan::new()
         .limits(limits)
         .host(|host| host.clock(Arc::new(clock.clone())).model(parked()));
@@ -328,11 +331,13 @@ async fn a_grace_period_lets_it_speak_and_refuses_the_rest() {
 
     // One that takes no notice is stopped when the grace is over.
     let run = fixture.start_until("spin before", "before").await;
-    let begun = clock.begun();
+    let until_its_end = grace + limits.finish_deadline;
+    let (of_grace, of_end) = (clock.begun_for(grace), clock.begun_for(until_its_end));
     let cancel = run.cancel();
     let (receipt, ()) = tokio::join!(cancel, async {
         // The timer of the grace period, and that of the caller that waits for the end.
-        clock.sleepers(begun + 2).await;
+        clock.asleep_for(grace, of_grace + 1).await;
+        clock.asleep_for(until_its_end, of_end + 1).await;
         assert!(run.try_ended().is_none(), "it ended within its grace");
         clock.advance(Duration::from_secs(11));
     });

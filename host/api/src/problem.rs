@@ -76,6 +76,7 @@ kinds! {
     500 "store-damaged" "What is stored cannot be read"
     503 "host-closing" "The host is shutting down"
     503 "host-unavailable" "The host cannot do this now"
+    503 "providers-unavailable" "The workspace's providers are not available"
     503 "store-unavailable" "The store cannot do this now"
 }
 

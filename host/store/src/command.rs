@@ -545,6 +545,7 @@ pub const ROWS_MAX: usize = 2000;
 pub struct BatchTime {
     /// The wall clock.
     pub now: UnixMillis,
-    /// The same moment on the scale of the clock's `elapsed`.
+    /// The same moment on the scale of the clock's `elapsed`. A backend that has waited since then,
+    /// as for a lock, reads the clock again.
     pub elapsed: Duration,
 }

@@ -107,9 +107,9 @@ async fn an_idle_host_is_told_apart_from_a_busy_one() {
     let mut bench = Bench::new().await;
     let linger = Duration::from_secs(60);
     let host = bench.host.clone();
-    let before = bench.clock.begun();
+    let before = bench.clock.begun_for(linger);
     let idle = tokio::spawn(async move { host.idle(linger).await });
-    bench.clock.sleepers(before + 1).await;
+    bench.clock.asleep_for(linger, before + 1).await;
     let client = ClientId::generate();
     let workspace = bench.claim(client, "w").await.unwrap();
     let _stream = workspace.attach(client).unwrap();

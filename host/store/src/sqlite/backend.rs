@@ -95,13 +95,19 @@ impl Sqlite {
             conn,
             next_pos,
             numbers,
+            clock,
             ..
         } = self;
         let conn: &Connection = conn;
 
         conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let time = BatchTime {
+            // Another process may have held the lock, and a receipt says how long its write took.
+            elapsed: clock.elapsed(),
+            ..batch.time
+        };
         let (before, first) = (conn.total_changes(), *next_pos);
-        let mut tx = Tx::new(conn, batch.time, batch.id.epoch, next_pos, numbers);
+        let mut tx = Tx::new(conn, time, batch.id.epoch, next_pos, numbers);
         tx.savepoints = savepoints;
         let mut result = apply_all(tx, batch);
 
