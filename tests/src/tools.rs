@@ -22,7 +22,7 @@ pub struct TestTools {
 #[derive(Default)]
 struct Shared {
     begun: AtomicUsize,
-    dropped: AtomicUsize,
+    dropped: watch::Sender<usize>,
     began: Notify,
     closed: watch::Sender<Vec<WorkspaceId>>,
 }
@@ -37,7 +37,19 @@ impl TestTools {
     /// Calls of `hang` whose future was dropped.
     #[must_use]
     pub fn dropped(&self) -> usize {
-        self.shared.dropped.load(Ordering::SeqCst)
+        *self.shared.dropped.borrow()
+    }
+
+    /// Waits until the future of so many calls of `hang` was dropped. An aborted task drops its
+    /// future when its runtime comes to it, which may be after the end of the run.
+    ///
+    /// # Panics
+    /// If that takes longer than a minute.
+    pub async fn until_dropped(&self, count: usize) {
+        let mut dropped = self.shared.dropped.subscribe();
+        let reached = dropped.wait_for(|dropped| *dropped >= count);
+        let reached = tokio::time::timeout(Duration::from_secs(60), reached).await;
+        drop(reached.expect("the call ends with its run"));
     }
 
     /// Waits until a call of `hang` has begun.
@@ -65,7 +77,7 @@ struct Dropped(Arc<Shared>);
 
 impl Drop for Dropped {
     fn drop(&mut self) {
-        self.0.dropped.fetch_add(1, Ordering::SeqCst);
+        self.0.dropped.send_modify(|dropped| *dropped += 1);
     }
 }
 

@@ -106,7 +106,7 @@ async fn a_child_ends_with_its_parent() {
         (child.state, &*child.cause.name()),
         (RunState::Cancelled, "parent")
     );
-    assert_eq!(tools.dropped(), 1);
+    tools.until_dropped(1).await;
     let outcome = fixture.outcome(&run, receipt).await;
     assert!(text(&results(&outcome)[0]).contains("may have taken effect"));
 }

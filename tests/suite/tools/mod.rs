@@ -212,7 +212,7 @@ async fn a_cancel_reaches_the_tool_and_leaves_a_whole_transcript() {
     tools.wait_until_begun().await;
     let receipt = run.cancel().await.expect("the run ends");
     assert_eq!(receipt.state, RunState::Cancelled);
-    assert_eq!(tools.dropped(), 1);
+    tools.until_dropped(1).await;
     let outcome = fixture.outcome(&run, receipt).await;
     let result = &results(&outcome)[0];
     assert!(result.is_error);

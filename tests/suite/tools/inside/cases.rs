@@ -314,7 +314,8 @@ async fn nesting(bench: &mut Bench) -> Inside {
                 _ => {}
             }
         };
-        assert_eq!((&*child.cause.name(), tools.dropped()), ("parent", 1));
+        assert_eq!(&*child.cause.name(), "parent");
+        tools.until_dropped(1).await;
     })
 }
 
@@ -322,7 +323,9 @@ async fn hanging(bench: &mut Bench) -> Inside {
     let run = bench.fixture.start(r#"tool test.hang {"text":""}"#).await;
     bench.tools.wait_until_begun().await;
     let tools = bench.tools.clone();
-    Inside::of(run).stopped(async move { assert_eq!(tools.dropped(), 1) })
+    Inside::of(run).stopped(async move {
+        tools.until_dropped(1).await;
+    })
 }
 
 async fn remote(bench: &mut Bench) -> Inside {
