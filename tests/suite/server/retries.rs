@@ -66,7 +66,7 @@ fn errors() -> Vec<HostError> {
         HostError::Invalid("too long".to_owned()),
         HostError::HostClosing,
         HostError::StoreUnavailable("full".to_owned()),
-        HostError::Damaged(Box::new(Damage::default())),
+        HostError::Damaged(Box::<Damage>::default()),
     ]
 }
 
