@@ -18,6 +18,7 @@ mod hints;
 mod init;
 mod keeping;
 mod mcp;
+mod naming;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod owner;

@@ -3,23 +3,21 @@
 
 use crate::arguments::{self, ListGrants, OfGrants, Shared, Word};
 use crate::failure::{Exit, Failure};
+use crate::naming::{self, Candidate};
 use crate::paths::{self, Paths};
 use crate::prompts::with_owner;
 use crate::reading::Source;
 use crate::rendering;
 use crate::settings::Settings;
-use crate::terminal::{Terminal, to_stdout};
+use crate::terminal::{Terminal, brief, to_stdout};
 use crate::units::{self, ago};
 use lastword::clock::SystemClock;
-use lastword::id::QuestionId;
+use lastword::id::{GrantId, QuestionId};
 use lastword::session::{Answer, Granted, Question, Remember, Within};
 use lastword::text;
 use lastword_client::{Client, ClientError};
 use serde_json::json;
 use uuid::Uuid;
-
-/// The smallest number of characters of a question's id that identify it.
-const PREFIX_MIN: usize = 4;
 
 /// Carries out an operation at the host that owns the data directory, and prints the text that it
 /// returns.
@@ -96,28 +94,39 @@ fn whole(question: &Question, terminal: &Terminal) -> String {
 
 /// The open question that a word names.
 async fn one(client: &Client, word: &str) -> Result<Question, Failure> {
-    let latest = word == "latest";
-    let prefix = word.to_ascii_lowercase();
-    if !latest && prefix.len() < PREFIX_MIN {
-        return Err(Failure::usage(format!(
-            "`{word}` is no question; give its id, the first {PREFIX_MIN} or more characters of \
-             it, or `latest`; `lastword questions` lists those that are open"
-        )));
-    }
+    let mut open = client.questions(None).await?.items;
+    let found = if word == "latest" {
+        open.pop()
+    } else {
+        naming::QUESTION.pick(word, open)?
+    };
 
-    let mut found = client.questions(None).await?.items;
-    if !latest {
-        found.retain(|question| question.id.to_string().starts_with(&prefix));
-    }
-
-    match (found.pop(), latest || found.is_empty()) {
-        (Some(question), true) => Ok(question),
-        (Some(_), false) => Err(Failure::usage(format!(
-            "more than one question begins with `{word}`; give more of the id"
-        ))),
-        (None, _) => Err(Failure::usage(format!(
+    found.ok_or_else(|| {
+        Failure::usage(format!(
             "no open question is called `{word}`; `lastword questions` lists those that there are"
-        ))),
+        ))
+    })
+}
+
+impl Candidate for Question {
+    fn id(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn about(&self) -> String {
+        let agent = brief(self.agent.as_str(), 40);
+        format!("{agent}  {}", rendering::subject(&self.asked))
+    }
+}
+
+impl Candidate for Granted {
+    fn id(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn about(&self) -> String {
+        let agent = brief(self.agent.as_str(), 40);
+        format!("{agent}  {}", text::seen(&self.rule))
     }
 }
 
@@ -226,7 +235,7 @@ pub(crate) async fn grants(
     let which = match arguments.what {
         Some(OfGrants::Revoke { grant }) => {
             let revoke = async |client: &Client| {
-                client.revoke(grant).await?;
+                client.revoke(granted(client, &grant).await?).await?;
                 terminal.note("it is taken back, for every decision from now on");
                 Ok(String::new())
             };
@@ -240,6 +249,23 @@ pub(crate) async fn grants(
         list(client, &which, terminal).await
     })
     .await
+}
+
+/// The grant that a word names.
+async fn granted(client: &Client, word: &str) -> Result<GrantId, Failure> {
+    if let Ok(grant) = word.parse() {
+        return Ok(grant);
+    }
+
+    let mut all = Vec::new();
+    for workspace in client.workspaces().await?.items {
+        all.extend(client.grants(workspace.id).await?.items);
+    }
+
+    let found = naming::GRANT.pick(word, all)?;
+    found
+        .map(|grant| grant.id)
+        .ok_or_else(|| naming::GRANT.unknown(word))
 }
 
 async fn list(client: &Client, which: &ListGrants, terminal: &Terminal) -> Result<String, Failure> {

@@ -7,8 +7,7 @@ use crate::failure::{Exit, Failure};
 use crate::owner::{self, Connection, Patience, comes_again};
 use crate::paths::{self, Paths};
 use crate::plan;
-use crate::prompts::{Named, named};
-use crate::reading::Source;
+use crate::reading::{Named, Source};
 use crate::remote_run::{RemoteRun, Shown};
 use crate::requirements::may_run;
 use crate::settings::Settings;
@@ -43,7 +42,7 @@ pub(crate) async fn resume(
         // A wrong word ends here, before anything is built or opened.
         let source = Source::on_disk(&paths)?;
         if arguments.what.parse::<RunId>().is_err() {
-            source.session(&arguments.what).await?;
+            source.named(&arguments.what).await?;
         }
     }
 
@@ -110,7 +109,7 @@ impl GoingOn<'_> {
     ) -> Result<Exit, Failure> {
         let client = self.client;
         let source = Source::server(client);
-        let (session, runs) = match named(client, &self.arguments.what).await? {
+        let (session, runs) = match source.named(&self.arguments.what).await? {
             Named::Run(run) => {
                 let session = source.session(&run.session.to_string()).await?;
                 (session, vec![*run])

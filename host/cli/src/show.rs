@@ -108,21 +108,23 @@ impl Shown {
     }
 
     fn end(&self) -> String {
+        let run = format!(" · run {}", self.row.id);
         match (&self.row.receipt, self.row.state) {
             (Some(receipt), _) => {
                 let mut end = view::end(receipt, self.took_us);
+                end.push_str(&run);
                 if let Some(detail) = &receipt.detail {
                     end.push_str(&format!("\n  {}", line(detail, 1000)));
                 }
                 end
             }
-            (None, _) if self.left => {
-                "awaiting recovery: its host is gone, and the next start writes its end".to_owned()
-            }
+            (None, _) if self.left => format!(
+                "awaiting recovery: its host is gone, and the next start writes its end{run}"
+            ),
             (None, RunState::Held) => {
-                "held: its host ended before it began, and it waits to be resumed".to_owned()
+                format!("held: its host ended before it began, and it waits to be resumed{run}")
             }
-            (None, state) => format!("{state} now"),
+            (None, state) => format!("{state} now{run}"),
         }
     }
 }

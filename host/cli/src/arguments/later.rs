@@ -2,14 +2,13 @@
 //! export, doctor, backup.
 
 use clap::{Args, ValueEnum};
-use lastword::id::RunId;
 use std::path::PathBuf;
 
 /// Stop a run, or all that a session does: the run that goes on, every prompt that waits, and the
 /// time or answer that it waits for.
 #[derive(Debug, Args)]
 pub(crate) struct Cancel {
-    /// A run's id, a session's id or the unique beginning of one, or `latest`
+    /// The id of a run or a session, the unique beginning of one, or `latest` (a session)
     #[arg(value_name = "RUN|SESSION")]
     pub(crate) what: String,
     /// Print one receipt per line, as JSON
@@ -23,12 +22,13 @@ pub(crate) struct Queue {
     /// A session's id, the unique beginning of one, or `latest`
     #[arg(value_name = "SESSION", default_value = "latest")]
     pub(crate) session: String,
-    /// Ask something else with a prompt that waits; what is attached to it stays
+    /// Ask something else with a prompt that waits, by its id or the unique beginning of one; what
+    /// is attached to it stays
     #[arg(long, num_args = 2, value_names = ["RUN", "TEXT"], conflicts_with = "withdraw")]
     pub(crate) edit: Vec<String>,
-    /// Take a prompt back that waits
+    /// Take a prompt back that waits, by its id or the unique beginning of one
     #[arg(long, value_name = "RUN")]
-    pub(crate) withdraw: Option<RunId>,
+    pub(crate) withdraw: Option<String>,
     /// Print one JSON object per line
     #[arg(long)]
     pub(crate) json: bool,
@@ -47,7 +47,7 @@ it loaded.";
 #[derive(Debug, Args)]
 #[command(after_help = RESUME)]
 pub(crate) struct Resume {
-    /// A run's id, a session's id or the unique beginning of one, or `latest`
+    /// The id of a run or a session, the unique beginning of one, or `latest` (a session)
     #[arg(value_name = "RUN|SESSION", default_value = "latest")]
     pub(crate) what: String,
     /// The agent: a .wasm file, or the folder of a crate
