@@ -54,8 +54,8 @@ const RUN_EXAMPLES: &str = "\
 Nothing is allowed that is not granted: --workspace grants reading that directory, --model grants
 asking that model, and --allow grants the rest. What no rule decides is asked at the terminal, or
 with --ask from another one (`lastword questions`, `lastword answer`); else it is denied. --deny
-stands before everything. Rules can stand in lastword.toml under [permissions], as `allow` and `deny`
-with `ask`; the one in the current directory may only deny.
+stands before everything. Rules can stand in the settings under [permissions], as `allow` and `deny`
+with `ask`; lastword.toml in the current directory may only deny.
 
 Ctrl-C stops the run and keeps every word that was said, also while the output is held or its reader
 takes nothing; the command then leaves a second later. SIGTERM and a closed terminal (SIGHUP, unless
@@ -134,7 +134,7 @@ pub(crate) struct Shared {
         global = true,
         value_name = "DIR",
         env = "LASTWORD_DATA_DIR",
-        hide_env = true,
+        hide_env_values = true,
         help_heading = "Everywhere"
     )]
     pub(crate) data_dir: Option<PathBuf>,
@@ -144,11 +144,12 @@ pub(crate) struct Shared {
         global = true,
         value_name = "DIR",
         env = "LASTWORD_CACHE_DIR",
-        hide_env = true,
+        hide_env_values = true,
         help_heading = "Everywhere"
     )]
     pub(crate) cache_dir: Option<PathBuf>,
-    /// Settings [default: lastword.toml in the current directory, if there is one]
+    /// Settings over your own, which are in $XDG_CONFIG_HOME/lastword/config.toml or
+    /// ~/.config/lastword/config.toml [default: lastword.toml in the current directory]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
     pub(crate) config_file: Option<PathBuf>,
     /// Go through the lastword server at this address [default: the owner of the data directory]
@@ -157,7 +158,7 @@ pub(crate) struct Shared {
         global = true,
         value_name = "URL",
         env = "LASTWORD_SERVER",
-        hide_env = true,
+        hide_env_values = true,
         help_heading = "Everywhere"
     )]
     pub(crate) server: Option<String>,

@@ -40,13 +40,26 @@ pub(crate) struct Holder {
     pub(crate) data: PathBuf,
 }
 
+/// The user's home directory, if there is one.
+pub(crate) fn home() -> Option<PathBuf> {
+    variable("HOME")
+}
+
+/// The user's own settings file, which need not be there.
+pub(crate) fn own_settings() -> Option<PathBuf> {
+    let folder = variable("XDG_CONFIG_HOME").or_else(|| Some(home()?.join(".config")));
+    folder.map(|folder| folder.join("lastword/config.toml"))
+}
+
 fn default_data() -> Option<PathBuf> {
-    let variable = |name: &str| {
-        let path = PathBuf::from(std::env::var_os(name)?);
-        path.is_absolute().then_some(path)
-    };
-    let data = variable("XDG_DATA_HOME").or_else(|| Some(variable("HOME")?.join(".local/share")));
+    let data = variable("XDG_DATA_HOME").or_else(|| Some(home()?.join(".local/share")));
     data.map(|data| data.join("lastword"))
+}
+
+/// The directory that a variable of the environment names, if it is absolute.
+fn variable(name: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(std::env::var_os(name)?);
+    path.is_absolute().then_some(path)
 }
 
 /// A stored workspace key, for people.
