@@ -220,6 +220,9 @@ pub(crate) struct Run {
     /// Print the run's events as they are logged, one JSON object per line
     #[arg(long)]
     pub(crate) json: bool,
+    /// Print an agent's words as they are, with what a terminal would obey; else it is escaped
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) raw: bool,
     /// Keep everything in memory: nothing of the run is stored, and no other command finds it
     #[arg(long, conflicts_with_all = ["session", "detach"])]
     pub(crate) ephemeral: bool,
@@ -266,6 +269,9 @@ pub(crate) struct Show {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+    /// Print an agent's words as they are, with what a terminal would obey; else it is escaped
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) raw: bool,
 }
 
 #[cfg(test)]

@@ -69,7 +69,7 @@ fn main() {
     }
 
     let arguments = Arguments::parse();
-    let terminal = Terminal::new(arguments.shared.no_color);
+    let terminal = Terminal::new(arguments.shared.no_color, arguments.shared.verbose);
     if let Some(Err(error)) = first {
         terminal.warn(&format!(
             "processes without a parent are not collected here: {error}; start the container with \

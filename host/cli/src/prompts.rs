@@ -72,7 +72,11 @@ pub(crate) async fn cancel(
         if arguments.json {
             format!("{}\n", json!(receipt))
         } else {
-            format!("{} · {}\n", receipt.run, view::end(receipt, None))
+            format!(
+                "{} · {}\n",
+                receipt.run,
+                view::end(receipt, None, terminal.verbose)
+            )
         }
     };
 
@@ -146,7 +150,7 @@ async fn change(
         return Ok(if arguments.json {
             format!("{}\n", json!(receipt))
         } else {
-            format!("{run} · {}\n", view::end(&receipt, None))
+            format!("{run} · {}\n", view::end(&receipt, None, terminal.verbose))
         });
     }
 

@@ -28,6 +28,7 @@ pub(crate) async fn resume(
 ) -> Result<Exit, Failure> {
     let settings = Settings::load(shared.config_file.as_deref())?;
     let paths = Paths::of(&shared, &settings)?;
+    let terminal = &terminal.raw(arguments.raw);
     let elsewhere = owner::reach(&shared, &paths).await?;
     if let Some(server) = &elsewhere
         && arguments.model.is_some()

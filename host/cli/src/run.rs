@@ -30,6 +30,7 @@ pub(crate) async fn run(
 ) -> Result<Exit, Failure> {
     let settings = Settings::load(shared.config_file.as_deref())?;
     let paths = Paths::of(&shared, &settings)?;
+    let terminal = &terminal.raw(arguments.raw);
     let mut command = RunCommand {
         arguments,
         settings: &settings,

@@ -72,7 +72,7 @@ impl View {
         }
 
         let took = people.took_us();
-        let end = end(receipt, took);
+        let end = end(receipt, took, terminal.verbose);
         terminal.note(&match session {
             Some(session) => format!("{end} · go on with --session {session}"),
             None => end,
@@ -83,9 +83,14 @@ impl View {
 pub(crate) const NOT_YET: &str = "the disk has not taken the run's end yet, so this receipt is provisional: \
     what was said until the last commit is kept, and the next start writes the end";
 
-/// A receipt in one line.
-pub(crate) fn end(receipt: &Receipt, took_us: Option<u64>) -> String {
-    let usage = &receipt.usage;
+/// A receipt in one line. Figures of nothing, and times below a millisecond, are left out unless
+/// every figure is wanted.
+pub(crate) fn end(receipt: &Receipt, took_us: Option<u64>, verbose: bool) -> String {
+    let timed = |what: &str, us: u64| {
+        let worth_telling = verbose || us >= 1000;
+        worth_telling.then(|| format!("{what} {}", time(us)))
+    };
+
     let mut figures = vec![
         receipt.state.to_string(),
         format!("cause {}", receipt.cause),
@@ -94,9 +99,9 @@ pub(crate) fn end(receipt: &Receipt, took_us: Option<u64>) -> String {
         figures.push(receipt.finish_reason.to_string());
     }
 
-    figures.extend(took_us.map(|us| format!("took {}", time(us))));
+    figures.extend(took_us.and_then(|us| timed("took", us)));
     if !matches!(receipt.cause, Cause::Returned(_)) {
-        figures.push(format!("stopped in {}", time(receipt.stop_us)));
+        figures.extend(timed("stopped in", receipt.stop_us));
     }
 
     if !receipt.persisted {
@@ -104,18 +109,21 @@ pub(crate) fn end(receipt: &Receipt, took_us: Option<u64>) -> String {
         return terminal::line(&figures.join(" · "), 400);
     }
 
-    figures.extend(
-        receipt
-            .epilogue_us
-            .map(|us| format!("epilogue {}", time(us))),
-    );
-    figures.push(format!("saved in {}", time(receipt.persist_us)));
-    figures.push(format!("{} of text", units::bytes(receipt.text_bytes)));
-    figures.push(format!(
-        "{} + {} tokens",
-        usage.input_tokens, usage.output_tokens
-    ));
+    figures.extend(receipt.epilogue_us.and_then(|us| timed("epilogue", us)));
+    figures.extend(timed("saved in", receipt.persist_us));
+    if verbose || receipt.text_bytes > 0 {
+        figures.push(format!("{} of text", units::bytes(receipt.text_bytes)));
+    }
+
+    let usage = &receipt.usage;
+    figures.extend(tokens(usage.input_tokens, usage.output_tokens, verbose));
     terminal::line(&figures.join(" · "), 400)
+}
+
+/// The tokens of the prompts and of the answers; `None` if models used none, unless every figure is
+/// wanted.
+pub(crate) fn tokens(input: u64, output: u64, verbose: bool) -> Option<String> {
+    (verbose || input > 0 || output > 0).then(|| format!("{input} + {output} tokens"))
 }
 
 /// The view for people.

@@ -11,7 +11,7 @@ use std::net::TcpListener;
 fn ctrl_c_stops_a_run_elsewhere_and_tells_the_receipt() {
     let shell = Shell::new();
     let served = Served::start(&shell, &[]);
-    let mut run = shell.start("spin before", &[]);
+    let mut run = shell.start("spin before", &["-v"]);
     run.until("before");
     run.signal("INT");
     let done = run.end().exits(130);

@@ -64,6 +64,9 @@ pub(crate) struct Resume {
     /// Print the run's events as they are logged, one JSON object per line
     #[arg(long)]
     pub(crate) json: bool,
+    /// Print an agent's words as they are, with what a terminal would obey; else it is escaped
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) raw: bool,
 }
 
 /// Give a session another title.
@@ -94,6 +97,9 @@ pub(crate) struct Export {
     /// For people or for programs
     #[arg(short, long, value_name = "FORMAT", default_value = "md")]
     pub(crate) format: Format,
+    /// Write what was said as it is, with what a terminal would obey; else Markdown has it escaped
+    #[arg(long)]
+    pub(crate) raw: bool,
 }
 
 const DOCTOR: &str = "\
