@@ -37,7 +37,8 @@ Commands reach each other: while one owns the data directory, the others go thro
 
 \x1b[1;32mExit codes:\x1b[0m
   0    completed
-  1    the run failed or was interrupted; of `doctor`, something is damaged
+  1    the run failed or was interrupted, or the output could not be written; of `doctor`,
+       something is damaged
   2    wrong usage or bad input, or no server answers; nothing was run
   3    the agent requires a capability that is not granted; nothing was run
   130  the run was stopped: Ctrl-C, a signal, its deadline, or a reader that went away";

@@ -28,9 +28,11 @@ use std::future::pending;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::unix::pipe;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -76,6 +78,8 @@ pub(crate) enum FollowEnd {
     ReaderGone(Box<Receipt>),
     /// The same, but the output was blocked, and not all was shown.
     Cut(Box<Receipt>),
+    /// The same, but standard output could not be written, which was said.
+    Unwritable(Box<Receipt>),
 }
 
 /// The result of the request to stop.
@@ -94,6 +98,8 @@ struct Progress {
     stopping: Option<JoinHandle<Result<Stopped, ClientError>>>,
     explain_at: Option<Instant>,
     reader_gone: bool,
+    /// Whether standard output failed by itself, rather than by its reader's leaving.
+    unwritable: bool,
     cut: bool,
     /// The end that is on disk, and since when it is known here.
     ended: Option<(Receipt, std::time::Instant)>,
@@ -102,6 +108,10 @@ struct Progress {
 impl Progress {
     fn end(&self, receipt: Receipt) -> FollowEnd {
         let receipt = Box::new(receipt);
+        if self.unwritable {
+            return FollowEnd::Unwritable(receipt);
+        }
+
         match (self.reader_gone, self.cut) {
             (true, _) => FollowEnd::ReaderGone(receipt),
             (_, true) => FollowEnd::Cut(receipt),
@@ -137,7 +147,8 @@ impl Follow<'_> {
         questions: &mut QuestionUi<'_>,
         stops: &mut Stops,
     ) -> Result<FollowEnd, Failure> {
-        let (mut events, mut ahead, mut claim) = (self.events(), None, None);
+        let lost = Arc::new(Notify::new());
+        let (mut events, mut ahead, mut claim) = (self.events(&lost), None, None);
         let mut progress = Progress::default();
         let watch = watch_reader();
         let mut reader = std::pin::pin!(reader_gone(watch.as_ref()));
@@ -158,8 +169,8 @@ impl Follow<'_> {
                 }
                 () = &mut reader, if listening => self.reader_gone(stops, &mut progress),
                 error = printer().out().failed(), if listening => {
+                    progress.unwritable = tell_unwritable(&error, self.terminal);
                     self.reader_gone(stops, &mut progress);
-                    tell_unwritable(&error, self.terminal);
                 }
                 stopped = progress.stopped() => match stopped? {
                     Stopped::Ended(receipt) if !receipt.persisted => {
@@ -192,6 +203,13 @@ impl Follow<'_> {
                     Next::Lost(why) => return self.lost(why, &events, view, progress).await,
                     Next::LeftAlone => {}
                 },
+                () = lost.notified(), if !progress.reader_gone => {
+                    view.interrupt_line();
+                    self.terminal.note(&format!(
+                        "the connection to {} is lost; trying again",
+                        self.client.server()
+                    ));
+                }
                 () = at(explain_at) => {
                     progress.explain_at = None;
                     view.interrupt_line();
@@ -203,15 +221,29 @@ impl Follow<'_> {
     }
 
     /// The events of the run. Once a data directory of this machine has no owner that answers, the
-    /// end of a run that has it is read there.
-    fn events(&self) -> Events {
+    /// end of a run that has it is read there; else the loss of the connection is told, once until
+    /// there is another event.
+    fn events(&self, lost: &Arc<Notify>) -> Events {
         let events = self.client.run_events(self.run.run);
-        let RunHost::Other(Some(holder)) = self.host else {
+        let RunHost::Other(holder) = self.host else {
             return events;
         };
-        let (data, run, session) = (holder.data.clone(), self.run.run, self.run.session);
+        let (data, lost) = (holder.map(|holder| holder.data.clone()), Arc::clone(lost));
+        let (run, session) = (self.run.run, self.run.session);
+        let told = Mutex::new(None);
         events.or_elsewhere(move |after| {
-            ended_on_disk(&data, run, session, Seq(after)).unwrap_or_default()
+            let data = data.as_deref();
+            let found = data.and_then(|data| ended_on_disk(data, run, session, Seq(after)));
+            if let Some(found) = found {
+                return found;
+            }
+
+            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+            if told.replace(after) != Some(after) {
+                lost.notify_one();
+            }
+
+            Vec::new()
         })
     }
 
@@ -402,11 +434,15 @@ impl Drop for Claim {
     }
 }
 
-/// Says why standard output cannot be written, unless its reader has gone.
-fn tell_unwritable(error: &io::Error, terminal: &Terminal) {
-    if error.kind() != io::ErrorKind::BrokenPipe {
+/// Says why standard output cannot be written, unless its reader has gone. Returns whether it was
+/// said.
+fn tell_unwritable(error: &io::Error, terminal: &Terminal) -> bool {
+    let failed = error.kind() != io::ErrorKind::BrokenPipe;
+    if failed {
         terminal.error(&format!("cannot write to standard output: {error}"));
     }
+
+    failed
 }
 
 /// The next item in a run's stream.

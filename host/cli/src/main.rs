@@ -68,7 +68,7 @@ fn main() {
         std::process::exit(code);
     }
 
-    let arguments = Arguments::parse();
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| leave(&error));
     let terminal = Terminal::new(arguments.shared.no_color, arguments.shared.verbose);
     if let Some(Err(error)) = first {
         terminal.warn(&format!(
@@ -94,6 +94,20 @@ fn main() {
 
     // Exits here, since a compilation that is no longer needed would delay the return from `main`.
     std::process::exit(exit.code());
+}
+
+/// Prints help, the version, or what is wrong with the arguments, and ends the process.
+fn leave(told: &clap::Error) -> ! {
+    let code = match told.print() {
+        Err(error) if !told.use_stderr() && error.kind() != std::io::ErrorKind::BrokenPipe => {
+            let terminal = Terminal::new(false, false);
+            terminal.error(&format!("cannot write to standard output: {error}"));
+            let _told = written();
+            Exit::Failed.code()
+        }
+        _ => told.exit_code(),
+    };
+    std::process::exit(code)
 }
 
 fn dispatch(arguments: Arguments, terminal: &Terminal) -> Result<Exit, Failure> {

@@ -72,13 +72,17 @@ pub(crate) fn workspace(key: &str) -> String {
     }
 }
 
-/// What to do to run in the workspace of a stored key.
-pub(crate) fn how_to_name(key: &str) -> String {
+/// What to do to run in the workspace of a stored key, for a command that was given a directory or
+/// none.
+pub(crate) fn how_to_name(key: &str, has_directory: bool) -> String {
     match WorkspaceKey::from_stored(key) {
         Some(WorkspaceKey::Directory(path)) => {
             format!("add `--workspace {}`", text::shell(&path.to_string_lossy()))
         }
-        Some(WorkspaceKey::Name(_)) => "run it without `--workspace`".to_owned(),
+        Some(WorkspaceKey::Name(_)) if has_directory => "run it without `--workspace`".to_owned(),
+        Some(WorkspaceKey::Name(_)) => {
+            "only the program that named this workspace can ask there".to_owned()
+        }
         None => "it can be read with `lastword show`, and not gone on with".to_owned(),
     }
 }

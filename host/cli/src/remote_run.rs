@@ -5,7 +5,7 @@
 use crate::agent::{self, Found};
 use crate::failure::{Exit, Failure};
 use crate::follow::{Follow, FollowEnd, RunHost};
-use crate::hints;
+use crate::hints::{self, Place};
 use crate::owner::Connection;
 use crate::paths::Paths;
 use crate::plan::Plan;
@@ -74,7 +74,14 @@ impl<'a> RemoteRun<'a> {
             }
         };
 
-        let Some(notes) = may_run(&name, &manifest, &plan.grants, plan.asks, self.terminal) else {
+        let Some(notes) = may_run(
+            &name,
+            &manifest,
+            &plan.grants,
+            plan.asks,
+            self.place(),
+            self.terminal,
+        ) else {
             return Ok(Exit::Denied);
         };
 
@@ -117,6 +124,14 @@ impl<'a> RemoteRun<'a> {
         let exit = self.follow(&run, workspace.id, shown, stops).await;
         self.retire().await;
         exit
+    }
+
+    /// Where the runs are.
+    pub(crate) fn place(&self) -> Place {
+        match self.host {
+            RunHost::Own { .. } => Place::Here,
+            RunHost::Other(_) => Place::Elsewhere,
+        }
     }
 
     /// Loads exactly these bytes as the agent of this name. A host of this process reads the file
@@ -203,7 +218,10 @@ impl<'a> RemoteRun<'a> {
         name: &str,
     ) -> Result<RunView, Failure> {
         let session = match going_on {
-            Some(record) => self.fitting(record, workspace, name).await?,
+            Some(record) => {
+                let has_directory = plan.directory.is_some();
+                self.fitting(record, workspace, name, has_directory).await?
+            }
             None => {
                 let begun = NewSession::with(name);
                 let begun = self.client.new_session(workspace.id, &begun).await;
@@ -231,15 +249,18 @@ impl<'a> RemoteRun<'a> {
         record: SessionRecord,
         workspace: &WorkspaceView,
         name: &str,
+        has_directory: bool,
     ) -> Result<SessionId, Failure> {
         let session = record.id;
-        if record.workspace != workspace.id {
-            let other = self.client.workspace(record.workspace).await?;
-            return Err(Failure::other_workspace(session, &other.stored_key()));
-        }
-
+        // Before the workspace, which has the agent's name where no directory was given.
         if record.agent.as_str() != name {
             return Err(Failure::other_agent(session, record.agent.as_str()));
+        }
+
+        if record.workspace != workspace.id {
+            let other = self.client.workspace(record.workspace).await?;
+            let key = other.stored_key();
+            return Err(Failure::other_workspace(session, &key, has_directory));
         }
 
         if let RunHost::Own { .. } = self.host {
@@ -273,7 +294,7 @@ impl<'a> RemoteRun<'a> {
         shown: Shown,
         stops: &mut Stops,
     ) -> Result<Exit, Failure> {
-        let mut view = View::new(shown.json, self.terminal);
+        let mut view = View::new(shown.json, self.place(), self.terminal);
         let mut questions = QuestionUi::new(self.client, self.host.keeps(), shown, self.terminal);
         let follow = Follow {
             client: self.client,
@@ -294,9 +315,10 @@ impl<'a> RemoteRun<'a> {
         let (receipt, exit) = match end {
             FollowEnd::Ended(receipt) => {
                 view.conclude(receipt, kept, self.terminal);
-                (receipt, exit_of(receipt))
+                (receipt, self.exit_of(receipt))
             }
-            FollowEnd::ReaderGone(receipt) => (receipt, exit_of(receipt)),
+            FollowEnd::ReaderGone(receipt) => (receipt, self.exit_of(receipt)),
+            FollowEnd::Unwritable(receipt) => (receipt, Exit::Failed),
             FollowEnd::Cut(receipt) => {
                 view.conclude(receipt, kept, self.terminal);
                 let rest = match kept {
@@ -306,7 +328,7 @@ impl<'a> RemoteRun<'a> {
                 self.terminal.warn(&format!(
                     "the output took nothing, so not all was printed; {rest}"
                 ));
-                (receipt, exit_of(receipt).cut_short(Exit::Cancelled))
+                (receipt, self.exit_of(receipt).cut_short(Exit::Cancelled))
             }
         };
 
@@ -322,6 +344,18 @@ impl<'a> RemoteRun<'a> {
         }
 
         exit
+    }
+
+    /// The exit code for a run's end. A host of this process shuts down only after a signal to this
+    /// process; the shutdown of another one interrupts the run.
+    fn exit_of(&self, receipt: &Receipt) -> Exit {
+        let is_own = matches!(self.host, RunHost::Own { .. });
+        match (receipt.state, &receipt.cause) {
+            (RunState::Completed, _) => Exit::Completed,
+            (RunState::Cancelled, _) | (_, Cause::User) => Exit::Cancelled,
+            (_, Cause::Shutdown) if is_own => Exit::Cancelled,
+            _ => Exit::Failed,
+        }
     }
 
     /// Ends this process's claims. A host that cannot be notified notices it by itself.
@@ -373,13 +407,4 @@ fn detached(run: &RunView, json: bool, terminal: &Terminal) -> Exit {
         "it goes on without this command · `lastword show {session}` · `lastword cancel {id}`"
     ));
     Exit::Completed
-}
-
-/// The exit code for a run's end.
-fn exit_of(receipt: &Receipt) -> Exit {
-    match (receipt.state, &receipt.cause) {
-        (RunState::Completed, _) => Exit::Completed,
-        (RunState::Cancelled, _) | (_, Cause::Shutdown | Cause::User) => Exit::Cancelled,
-        _ => Exit::Failed,
-    }
 }

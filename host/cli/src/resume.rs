@@ -139,7 +139,14 @@ impl GoingOn<'_> {
         self.same_place(&session.workspace_key)?;
         let name = session.record.agent.as_str();
         let manifest = self.manifest(name, found).await?;
-        let notes = may_run(name, &manifest, &self.grants, self.asks, self.terminal);
+        let notes = may_run(
+            name,
+            &manifest,
+            &self.grants,
+            self.asks,
+            self.there.place(),
+            self.terminal,
+        );
         let Some(notes) = notes else {
             return Ok(Exit::Denied);
         };
@@ -150,7 +157,7 @@ impl GoingOn<'_> {
 
         let key = WorkspaceKey::from_stored(&session.workspace_key).ok_or_else(|| {
             let place = paths::workspace(&session.workspace_key);
-            let how = paths::how_to_name(&session.workspace_key);
+            let how = paths::how_to_name(&session.workspace_key, false);
             Failure::usage(format!("the session belongs to {place}; {how}"))
         })?;
         let workspace = self.there.claim(&key, &self.grants, self.asks).await?;
@@ -167,7 +174,7 @@ impl GoingOn<'_> {
                     "the session belongs to {}, and not to {}; {}",
                     paths::workspace(key),
                     directory.display(),
-                    paths::how_to_name(key),
+                    paths::how_to_name(key, true),
                 )))
             }
             _ => Ok(()),

@@ -1,7 +1,7 @@
 //! Shows a run's events: to people, as text while it arrives and one line at the end; to programs,
 //! as the log itself.
 
-use crate::hints;
+use crate::hints::{self, Place};
 use crate::rendering;
 use crate::terminal::{self, Terminal, to_stdout};
 use crate::units::{self, time};
@@ -22,11 +22,11 @@ pub(crate) enum View {
 }
 
 impl View {
-    pub(crate) fn new(json: bool, terminal: &Terminal) -> Self {
+    pub(crate) fn new(json: bool, place: Place, terminal: &Terminal) -> Self {
         if json {
             Self::Json
         } else {
-            Self::People(Box::new(People::new(*terminal)))
+            Self::People(Box::new(People::new(place, *terminal)))
         }
     }
 
@@ -128,6 +128,7 @@ pub(crate) fn tokens(input: u64, output: u64, verbose: bool) -> Option<String> {
 
 /// The view for people.
 pub(crate) struct People {
+    place: Place,
     terminal: Terminal,
     /// Whether the last character on standard output was no new line.
     mid_line: bool,
@@ -140,8 +141,9 @@ pub(crate) struct People {
 }
 
 impl People {
-    fn new(terminal: Terminal) -> Self {
+    fn new(place: Place, terminal: Terminal) -> Self {
         Self {
+            place,
             terminal,
             mid_line: false,
             reasoning: false,
@@ -299,7 +301,9 @@ impl People {
         };
 
         Some(match &receipt.cause {
-            Cause::Limit(kind) if kind == "wakes" => format!("{told}; `--max-wakes` allows more"),
+            Cause::Limit(kind) if kind == "wakes" && self.place == Place::Here => {
+                format!("{told}; `--max-wakes` allows more")
+            }
             Cause::AgentError if hint::names_rule(&told) => format!("{told}; {}", hints::RULES),
             _ => told,
         })

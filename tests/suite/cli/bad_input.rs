@@ -138,6 +138,9 @@ fn a_session_of_another_agent_or_place() {
     );
     let elsewhere = [&latest[..], &["--workspace", "."]].concat();
     refused(&shell, &elsewhere, &["belongs to", "without `--workspace`"]);
+    let done = shell.probe("echo x", &other).exits(2);
+    let done = done.tells(&["belongs to the agent `probe`", "`--name probe`"]);
+    assert!(!done.err.contains("--workspace"), "{done:?}");
 }
 
 #[test]
