@@ -98,6 +98,10 @@ pub(crate) enum Command {
     Sessions(Sessions),
     /// Print a conversation with the end of each run
     Show(Show),
+    /// List the runs, newest first
+    Runs(Runs),
+    /// List the agents that a host has
+    Agents(Agents),
     /// Own the data directory and answer other programs, until it is stopped
     Serve(Box<Serve>),
     /// Stop a run, or all that a session does
@@ -178,7 +182,7 @@ pub(crate) struct Shared {
 #[derive(Clone, Debug, Args)]
 #[command(after_help = RUN_EXAMPLES)]
 pub(crate) struct Run {
-    /// A .wasm file, or the folder of a crate
+    /// A .wasm file, the folder of a crate, or the name of an agent that the host has
     #[arg(value_name = "AGENT")]
     pub(crate) agent: PathBuf,
     /// What to ask; `-` reads stdin [default: the agent's own prompt]
@@ -256,6 +260,29 @@ pub(crate) struct Sessions {
     /// At most this many
     #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
     pub(crate) limit: usize,
+    /// Print one JSON object per line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// List the runs, newest first. Works beside a host that is running.
+#[derive(Debug, Args)]
+pub(crate) struct Runs {
+    /// Only those of a session: its id, the unique beginning of one, or `latest`
+    #[arg(short, long, value_name = "ID")]
+    pub(crate) session: Option<String>,
+    /// At most this many
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    pub(crate) limit: usize,
+    /// Print one JSON object per line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// List the agents that a host has: the server that is named, or the data directory's owner. `lastword
+/// run NAME` runs one of them there.
+#[derive(Debug, Args)]
+pub(crate) struct Agents {
     /// Print one JSON object per line
     #[arg(long)]
     pub(crate) json: bool,

@@ -4,6 +4,7 @@
 //! does. Each command is a module.
 
 mod agent;
+mod agents;
 mod arguments;
 mod asking;
 mod attachments;
@@ -35,12 +36,14 @@ mod rendering;
 mod requirements;
 mod resume;
 mod run;
+mod runs;
 mod serve;
 mod serving;
 mod sessions;
 mod settings;
 mod show;
 mod signals;
+mod table;
 mod terminal;
 mod trace;
 mod units;
@@ -117,6 +120,8 @@ fn dispatch(arguments: Arguments, terminal: &Terminal) -> Result<Exit, Failure> 
         Command::Check(check) => block_on(check::check(check, shared, terminal))?,
         Command::Sessions(list) => block_on(sessions::sessions(&list, &shared, terminal))?,
         Command::Doctor(look) => doctor::doctor(&look, &shared, terminal),
+        Command::Runs(list) => block_on(runs::runs(&list, &shared, terminal))?,
+        Command::Agents(list) => block_on(agents::agents(&list, &shared, terminal))?,
         Command::Show(show) => block_on(show::show(&show, &shared, terminal))?,
         Command::Serve(serve) => block_on(serve::serve(*serve, shared, terminal))?,
         Command::Cancel(cancel) => block_on(prompts::cancel(cancel, shared, terminal))?,

@@ -33,6 +33,24 @@ pub(crate) struct Shown {
     pub(crate) asks: bool,
 }
 
+/// The agent of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Chosen {
+    /// A component on disk, which is loaded at the host.
+    File(Found),
+    /// One that the host has under this name.
+    Loaded(String),
+}
+
+impl Chosen {
+    fn name(&self) -> &str {
+        match self {
+            Self::File(found) => &found.name,
+            Self::Loaded(name) => name,
+        }
+    }
+}
+
 /// This process as a client of a host.
 pub(crate) struct RemoteRun<'a> {
     client: &'a Client,
@@ -62,12 +80,15 @@ impl<'a> RemoteRun<'a> {
     pub(crate) async fn run(
         &self,
         plan: &mut Plan,
-        found: &Found,
+        agent: &Chosen,
         stops: &mut Stops,
     ) -> Result<Exit, Failure> {
-        let name = plan.name.clone().unwrap_or_else(|| found.name.clone());
+        let name = match &plan.name {
+            Some(name) => name.clone(),
+            None => agent.name().to_owned(),
+        };
         let manifest = tokio::select! {
-            loaded = self.load(&name, found) => loaded?,
+            manifest = self.manifest(&name, agent) => manifest?,
             _ = stops.recv() => {
                 self.terminal.note("stopped before the agent was loaded; nothing was run");
                 return Ok(Exit::Cancelled);
@@ -131,6 +152,21 @@ impl<'a> RemoteRun<'a> {
         match self.host {
             RunHost::Own { .. } => Place::Here,
             RunHost::Other(_) => Place::Elsewhere,
+        }
+    }
+
+    /// The manifest of the agent, once the host has it under this name.
+    async fn manifest(&self, name: &str, agent: &Chosen) -> Result<Manifest, Failure> {
+        match agent {
+            Chosen::File(found) => self.load(name, found).await,
+            Chosen::Loaded(agent) if agent != name => Err(Failure::usage(format!(
+                "the host has the agent `{agent}` under that name already; leave out `--name`, or \
+                 name the agent's file or crate"
+            ))),
+            Chosen::Loaded(agent) => match self.client.agent(agent).await? {
+                Some(loaded) => Ok(loaded.manifest.into()),
+                None => Err(not_there(agent, self.client.server())),
+            },
         }
     }
 
@@ -389,6 +425,14 @@ fn unknown(error: ClientError, session: SessionId, key: &str) -> Failure {
     }
 
     failure
+}
+
+/// The failure for a word that is neither a path nor an agent of the host.
+pub(crate) fn not_there(agent: &str, server: &str) -> Failure {
+    Failure::usage(format!(
+        "there is no file or folder {agent}, and {server} has no agent of that name; name a .wasm \
+         file, the folder of an agent's crate, or one that `lastword agents` lists"
+    ))
 }
 
 /// Says how to find the run again.

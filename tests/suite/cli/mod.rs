@@ -15,6 +15,7 @@ mod folded;
 mod interrupts;
 mod kept;
 mod later;
+mod lists;
 mod mcp;
 mod models;
 mod permissions;
