@@ -4,7 +4,21 @@ use crate::arguments::Shared;
 use crate::failure::Failure;
 use crate::settings::Settings;
 use lastword::{WorkspaceKey, text};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+
+/// What the names of the database's files begin with.
+const DATABASE: &str = "lastword.db";
+/// What else hosts keep in a data directory, some of it before there is a database.
+const KEPT: [&str; 7] = [
+    "lastword.causes",
+    "lastword.committed",
+    "owner.lock",
+    "socket",
+    "token",
+    "mcp-tokens",
+    "cache",
+];
 
 /// The directories of sessions and of compiled agents.
 #[derive(Clone, Debug)]
@@ -29,6 +43,41 @@ impl Paths {
         let cache = shared.cache_dir.clone();
         let cache = cache.unwrap_or_else(|| data.join("cache"));
         Ok(Self { data, cache })
+    }
+
+    /// Fails if a data directory without a database is none at all: a file, or a folder of other
+    /// things. One that is not there yet, or is empty, will be made.
+    pub(crate) fn may_be_new(&self) -> Result<(), Failure> {
+        let entries = match std::fs::read_dir(&self.data) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(self.foreign(&error.to_string())),
+            Ok(entries) => entries,
+        };
+
+        let mut is_empty = true;
+        for entry in entries {
+            let entry = entry.map_err(|error| self.foreign(&error.to_string()))?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with(DATABASE) || KEPT.contains(&&*name) {
+                return Ok(());
+            }
+            is_empty = false;
+        }
+
+        if is_empty {
+            Ok(())
+        } else {
+            Err(self.foreign("it holds other things, and no database"))
+        }
+    }
+
+    fn foreign(&self, why: &str) -> Failure {
+        Failure::usage(format!(
+            "{} is no data directory of lastword: {why}; name the one that is meant with \
+             `--data-dir` or LASTWORD_DATA_DIR",
+            self.data.display()
+        ))
     }
 }
 

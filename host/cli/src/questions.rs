@@ -19,15 +19,27 @@ use lastword_client::{Client, ClientError};
 use serde_json::json;
 use uuid::Uuid;
 
+const NO_QUESTION: &str = "no question is open";
+const NO_GRANT: &str = "no answer has granted anything that stands";
+
 /// Carries out an operation at the host that owns the data directory, and prints the text that it
-/// returns.
+/// returns. Where nothing was ever kept, prints the note for that instead, if there is one.
 async fn with(
     shared: Shared,
+    nothing: Option<&str>,
     terminal: &Terminal,
     work: impl AsyncFn(&Client) -> Result<String, Failure>,
 ) -> Result<Exit, Failure> {
     let settings = Settings::load(shared.config_file.as_deref())?;
     let paths = Paths::of(&shared, &settings)?;
+    if let Some(nothing) = nothing
+        && shared.server.is_none()
+        && let Source::Nothing = Source::on_disk(&paths)?
+    {
+        terminal.note(nothing);
+        return Ok(Exit::Completed);
+    }
+
     let text = with_owner(&shared, &settings, &paths, terminal, work).await?;
     // A reader that closed the pipe needs no more output: this is no failure.
     let _closed = to_stdout(&text);
@@ -55,7 +67,7 @@ pub(crate) async fn questions(
         };
         let open = client.questions(session).await?;
         if open.items.is_empty() {
-            terminal.note("no question is open");
+            terminal.note(NO_QUESTION);
         }
         let now = SystemClock::shared().now().0;
         let shown = open.items.iter().map(|question| {
@@ -74,7 +86,8 @@ pub(crate) async fn questions(
         Ok(shown.collect())
     };
 
-    with(shared, terminal, list).await
+    let lists = arguments.question.is_none() && arguments.session.is_none();
+    with(shared, lists.then_some(NO_QUESTION), terminal, list).await
 }
 
 /// Returns a question with its whole diff, and the possible answers.
@@ -166,7 +179,7 @@ pub(crate) async fn answer(
         Ok(String::new())
     };
 
-    with(shared, terminal, answer).await
+    with(shared, None, terminal, answer).await
 }
 
 /// Turns the answer's word and its text, if any, into an answer.
@@ -239,16 +252,14 @@ pub(crate) async fn grants(
                 terminal.note("it is taken back, for every decision from now on");
                 Ok(String::new())
             };
-            return with(shared, terminal, revoke).await;
+            return with(shared, None, terminal, revoke).await;
         }
         Some(OfGrants::List(which)) => which,
         None => arguments.list,
     };
 
-    with(shared, terminal, async |client: &Client| {
-        list(client, &which, terminal).await
-    })
-    .await
+    let list = async |client: &Client| list(client, &which, terminal).await;
+    with(shared, Some(NO_GRANT), terminal, list).await
 }
 
 /// The grant that a word names.
@@ -288,7 +299,7 @@ async fn list(client: &Client, which: &ListGrants, terminal: &Terminal) -> Resul
     }
 
     if text.is_empty() {
-        terminal.note("no answer has granted anything that stands");
+        terminal.note(NO_GRANT);
     }
 
     Ok(text)

@@ -117,11 +117,11 @@ impl Source {
         Self::Server(client.clone(), Mutex::default())
     }
 
-    /// Reads the data directory.
+    /// Reads the data directory, which need not be there yet.
     pub(crate) fn on_disk(paths: &Paths) -> Result<Self, Failure> {
         match Archive::open(&paths.data) {
             Ok(archive) => Ok(Self::Disk(archive)),
-            Err(OpenError::Missing { .. }) => Ok(Self::Nothing),
+            Err(OpenError::Missing { .. }) => paths.may_be_new().map(|()| Self::Nothing),
             Err(error) => Err(error.into()),
         }
     }

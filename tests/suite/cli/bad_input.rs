@@ -197,6 +197,31 @@ fn a_database_that_is_none() {
 }
 
 #[test]
+fn what_is_no_data_directory_is_not_read_as_an_empty_one() {
+    let shell = Shell::new();
+    let file = shell.file("file.txt", "x");
+    let folder = shell.folder.path().to_str().unwrap();
+    for place in [&file[..], folder] {
+        for command in ["sessions", "runs", "questions", "grants", "doctor"] {
+            let done = shell.lastword(&[command, "--data-dir", place]).exits(2);
+            done.tells(&["is no data directory of lastword", "--data-dir"]);
+        }
+    }
+
+    std::fs::create_dir(shell.data()).unwrap();
+    for (command, told) in [
+        ("sessions", "no sessions yet"),
+        ("runs", "no runs yet"),
+        ("questions", "no question is open"),
+        ("grants", "no answer has granted"),
+    ] {
+        let done = shell.lastword(&[command]).exits(0);
+        assert!(done.tells(&[told]).out.is_empty());
+    }
+    assert_eq!(std::fs::read_dir(shell.data()).unwrap().count(), 0);
+}
+
+#[test]
 fn a_data_directory_that_cannot_be() {
     let shell = Shell::new();
     std::fs::write(shell.data(), "a file").unwrap();
