@@ -5,7 +5,9 @@ mod mcp;
 mod permissions;
 mod serve;
 
-pub(crate) use later::{Backup, Cancel, Delete, Doctor, Export, Format, Queue, Rename, Resume};
+pub(crate) use later::{
+    Backup, Cancel, Delete, Doctor, Export, Follow, Format, Queue, Rename, Resume,
+};
 pub(crate) use mcp::{Mcp, OfMcp};
 pub(crate) use permissions::{
     Answer, Budget, Grants, ListGrants, OfGrants, Permissions, Questions, Word,
@@ -31,6 +33,7 @@ const EXAMPLES: &str = "\
   lastword check census.wasm                       What does it want? Runs nothing
   lastword sessions                                What was said before
   lastword show latest                             The last conversation, with receipts
+  lastword follow 01990b6e-7c1d                    What a run says, from its beginning to its end
   lastword serve --agent census=census.wasm        Keep a host running for others
 
 Commands reach each other: while one owns the data directory, the others go through it.
@@ -100,6 +103,8 @@ pub(crate) enum Command {
     Show(Show),
     /// List the runs, newest first
     Runs(Runs),
+    /// Print what a run said and says, until it ends
+    Follow(Follow),
     /// List the agents that a host has
     Agents(Agents),
     /// Own the data directory and answer other programs, until it is stopped

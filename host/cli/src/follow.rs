@@ -43,8 +43,9 @@ const SILENCE: Duration = Duration::from_millis(500);
 pub(crate) struct Follow<'a> {
     pub(crate) client: &'a Client,
     pub(crate) host: RunHost<'a>,
-    /// This process's client id, and the workspace that it claims.
-    pub(crate) claim: (ClientId, WorkspaceId),
+    /// This process's client id, and the workspace that it claims. Without them it only watches:
+    /// its leaving, by a signal too, leaves the run alone.
+    pub(crate) claim: Option<(ClientId, WorkspaceId)>,
     pub(crate) run: &'a RunView,
     pub(crate) terminal: &'a Terminal,
 }
@@ -80,6 +81,8 @@ pub(crate) enum FollowEnd {
     Cut(Box<Receipt>),
     /// The same, but standard output could not be written, which was said.
     Unwritable(Box<Receipt>),
+    /// It has no end: a signal, or the loss of standard output, ended the watching.
+    Left(Exit),
 }
 
 /// The result of the request to stop.
@@ -164,12 +167,24 @@ impl Follow<'_> {
             tokio::select! {
                 biased;
                 stop = stops.recv() => {
+                    if self.claim.is_none() {
+                        return Ok(FollowEnd::Left(Exit::Cancelled));
+                    }
                     progress.explain_at = Some(Instant::now() + SILENCE);
                     self.stop(stop, &mut progress);
                 }
-                () = &mut reader, if listening => self.reader_gone(stops, &mut progress),
+                () = &mut reader, if listening => {
+                    if self.claim.is_none() {
+                        return Ok(FollowEnd::Left(Exit::Cancelled));
+                    }
+                    self.reader_gone(stops, &mut progress);
+                }
                 error = printer().out().failed(), if listening => {
                     progress.unwritable = tell_unwritable(&error, self.terminal);
+                    if self.claim.is_none() {
+                        let exit = if progress.unwritable { Exit::Failed } else { Exit::Cancelled };
+                        return Ok(FollowEnd::Left(exit));
+                    }
                     self.reader_gone(stops, &mut progress);
                 }
                 stopped = progress.stopped() => match stopped? {
@@ -184,7 +199,9 @@ impl Follow<'_> {
                 },
                 next = next(&mut events, leaving), if !asking => match next {
                     Next::Event(event) => {
-                        claim.get_or_insert_with(|| self.keep_claim(&event));
+                        if claim.is_none() {
+                            claim = self.keep_claim(&event);
+                        }
                         questions.event(&event, view);
                         if let Some(receipt) = show(view, &event, &progress) {
                             return Ok(progress.end(receipt));
@@ -248,11 +265,13 @@ impl Follow<'_> {
     }
 
     /// Opens a stream of the workspace, which keeps the claim; it begins where the run does.
-    fn keep_claim(&self, first: &Event) -> Claim {
-        let (client, workspace) = self.claim;
+    fn keep_claim(&self, first: &Event) -> Option<Claim> {
+        let (client, workspace) = self.claim?;
         let events = self.client.claimed_events(workspace, client);
         let events = events.after(first.pos.0).skip_folded();
-        Claim(tokio::spawn(async move { drop(events.hold().await) }))
+        Some(Claim(tokio::spawn(async move {
+            drop(events.hold().await);
+        })))
     }
 
     fn explanation(&self) -> String {

@@ -7,6 +7,7 @@ mod agent;
 mod agents;
 mod arguments;
 mod asking;
+mod attach;
 mod attachments;
 mod backup;
 mod cargo;
@@ -122,6 +123,7 @@ fn dispatch(arguments: Arguments, terminal: &Terminal) -> Result<Exit, Failure> 
         Command::Doctor(look) => doctor::doctor(&look, &shared, terminal),
         Command::Runs(list) => block_on(runs::runs(&list, &shared, terminal))?,
         Command::Agents(list) => block_on(agents::agents(&list, &shared, terminal))?,
+        Command::Follow(follow) => block_on(attach::follow(follow, shared, terminal))?,
         Command::Show(show) => block_on(show::show(&show, &shared, terminal))?,
         Command::Serve(serve) => block_on(serve::serve(*serve, shared, terminal))?,
         Command::Cancel(cancel) => block_on(prompts::cancel(cancel, shared, terminal))?,

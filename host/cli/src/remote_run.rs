@@ -322,11 +322,32 @@ impl<'a> RemoteRun<'a> {
         Ok(())
     }
 
-    /// Shows a run until its end, and prints how it ended.
+    /// Shows a run of this command until its end, and prints how it ended.
     pub(crate) async fn follow(
         &self,
         run: &RunView,
         workspace: WorkspaceId,
+        shown: Shown,
+        stops: &mut Stops,
+    ) -> Result<Exit, Failure> {
+        let claim = Some((self.id, workspace));
+        self.show(run, claim, shown, stops).await
+    }
+
+    /// The same for a run that another command began, and that goes on without this one.
+    pub(crate) async fn watch(
+        &self,
+        run: &RunView,
+        shown: Shown,
+        stops: &mut Stops,
+    ) -> Result<Exit, Failure> {
+        self.show(run, None, shown, stops).await
+    }
+
+    async fn show(
+        &self,
+        run: &RunView,
+        claim: Option<(ClientId, WorkspaceId)>,
         shown: Shown,
         stops: &mut Stops,
     ) -> Result<Exit, Failure> {
@@ -335,19 +356,19 @@ impl<'a> RemoteRun<'a> {
         let follow = Follow {
             client: self.client,
             host: self.host,
-            claim: (self.id, workspace),
+            claim,
             run,
             terminal: self.terminal,
         };
 
         let end = follow.to_the_end(&mut view, &mut questions, stops).await?;
         questions.close();
-        Ok(self.conclude(&end, &view, run.session))
+        Ok(self.conclude(&end, &view, run))
     }
 
     /// Prints how the run ended, and returns the exit code.
-    fn conclude(&self, end: &FollowEnd, view: &View, session: SessionId) -> Exit {
-        let kept = self.host.keeps().then_some(session);
+    fn conclude(&self, end: &FollowEnd, view: &View, run: &RunView) -> Exit {
+        let kept = self.host.keeps().then_some(run.session);
         let (receipt, exit) = match end {
             FollowEnd::Ended(receipt) => {
                 view.conclude(receipt, kept, self.terminal);
@@ -355,6 +376,15 @@ impl<'a> RemoteRun<'a> {
             }
             FollowEnd::ReaderGone(receipt) => (receipt, self.exit_of(receipt)),
             FollowEnd::Unwritable(receipt) => (receipt, Exit::Failed),
+            FollowEnd::Left(exit) => {
+                if !run.state.is_terminal() {
+                    self.terminal.note(&format!(
+                        "it goes on without this command · `lastword cancel {}` stops it",
+                        run.run
+                    ));
+                }
+                return *exit;
+            }
             FollowEnd::Cut(receipt) => {
                 view.conclude(receipt, kept, self.terminal);
                 let rest = match kept {

@@ -12,6 +12,7 @@ mod ends;
 mod files;
 mod first;
 mod folded;
+mod follow;
 mod interrupts;
 mod kept;
 mod later;

@@ -1,8 +1,27 @@
-//! The arguments of the commands about existing sessions: cancel, queue, resume, rename, delete,
-//! export, doctor, backup.
+//! The arguments of the commands about existing sessions: follow, cancel, queue, resume, rename,
+//! delete, export, doctor, backup.
 
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
+
+const FOLLOW: &str = "\
+Of a session: the run that goes on, else the first that waits, else the last one. Ctrl-C leaves the
+run alone; `lastword cancel` stops it. The exit code is that of `lastword run`.";
+
+/// Print what a run said from its beginning, and what it says until it ends.
+#[derive(Debug, Args)]
+#[command(after_help = FOLLOW)]
+pub(crate) struct Follow {
+    /// The id of a run or a session, the unique beginning of one, or `latest` (a session)
+    #[arg(value_name = "RUN|SESSION", default_value = "latest")]
+    pub(crate) what: String,
+    /// Print the run's events as they are logged, one JSON object per line
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print an agent's words as they are, with what a terminal would obey; else it is escaped
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) raw: bool,
+}
 
 /// Stop a run, or all that a session does: the run that goes on, every prompt that waits, and the
 /// time or answer that it waits for.
