@@ -1,6 +1,7 @@
 //! The arguments of the command line, and their help.
 
 mod later;
+mod manual;
 mod mcp;
 mod permissions;
 mod serve;
@@ -8,6 +9,7 @@ mod serve;
 pub(crate) use later::{
     Backup, Cancel, Delete, Doctor, Export, Follow, Format, Queue, Rename, Resume,
 };
+pub(crate) use manual::{Completions, Man};
 pub(crate) use mcp::{Mcp, OfMcp};
 pub(crate) use permissions::{
     Answer, Budget, Grants, ListGrants, OfGrants, Permissions, Questions, Word,
@@ -133,6 +135,10 @@ pub(crate) enum Command {
     Backup(Backup),
     /// Look for damage in what is kept, and say what is lost by it
     Doctor(Doctor),
+    /// Print a script that completes commands and options in a shell
+    Completions(Completions),
+    /// Write the manual pages into a folder
+    Man(Man),
 }
 
 /// What every command takes.

@@ -19,6 +19,7 @@ mod follow;
 mod hints;
 mod init;
 mod keeping;
+mod manual;
 mod mcp;
 mod naming;
 #[cfg(feature = "otlp")]
@@ -137,6 +138,8 @@ fn dispatch(arguments: Arguments, terminal: &Terminal) -> Result<Exit, Failure> 
         Command::Delete(delete) => block_on(keeping::delete(delete, shared, terminal))?,
         Command::Export(export) => block_on(keeping::export(export, shared, terminal))?,
         Command::Backup(file) => block_on(backup::backup(file, shared, terminal))?,
+        Command::Completions(of) => Ok(manual::completions(&of)),
+        Command::Man(place) => manual::man(&place, terminal),
     }
 }
 

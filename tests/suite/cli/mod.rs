@@ -17,6 +17,7 @@ mod interrupts;
 mod kept;
 mod later;
 mod lists;
+mod manual;
 mod mcp;
 mod models;
 mod permissions;
