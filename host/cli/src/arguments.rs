@@ -55,6 +55,7 @@ const RUN_EXAMPLES: &str = "\
   git diff | lastword run reviewer.wasm - --model openai:gpt-5-mini
   lastword run assistant.wasm \"What is odd here?\" --attach plot.png --model openai:gpt-5-mini
   lastword run assistant.wasm \"Go on.\" --session 01990b6e-7c1d
+  lastword run assistant \"Hello?\" --server http://127.0.0.1:8020      One that the server has
   lastword run census.wasm --workspace . --json | jq -r 'select(.type == \"text.delta\").text'
 
 Nothing is allowed that is not granted: --workspace grants reading that directory, --model grants

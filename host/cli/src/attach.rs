@@ -24,8 +24,8 @@ pub(crate) async fn follow(
     let paths = Paths::of(&shared, &settings)?;
     let terminal = &terminal.raw(arguments.raw);
     if owner::reach(&shared, &paths).await?.is_none() {
-        // A wrong word ends here, before anything is opened.
-        Source::on_disk(&paths)?.named(&arguments.what).await?;
+        let source = Source::on_disk(&paths)?;
+        source.refuse_unknown(&arguments.what).await?;
     }
 
     let builder = settings.host().concurrent_runs(1).wakes(false);

@@ -343,6 +343,16 @@ impl Source {
         Ok(Named::Run(Box::new(run.into())))
     }
 
+    /// Fails for a word that names nothing, before anything is built or opened. A whole id is left to
+    /// a host, which finds a run without reading every session.
+    pub(crate) async fn refuse_unknown(&self, word: &str) -> Result<(), Failure> {
+        if word.parse::<RunId>().is_err() || matches!(self, Self::Nothing) {
+            self.named(word).await?;
+        }
+
+        Ok(())
+    }
+
     /// The session that a word names; `None` if there is none, but never for `latest`.
     async fn session_of(&self, kind: naming::Kind, word: &str) -> Result<Option<Listed>, Failure> {
         if let Ok(id) = word.parse() {

@@ -40,11 +40,8 @@ pub(crate) async fn resume(
         )));
     }
     if elsewhere.is_none() {
-        // A wrong word ends here, before anything is built or opened.
         let source = Source::on_disk(&paths)?;
-        if arguments.what.parse::<RunId>().is_err() {
-            source.named(&arguments.what).await?;
-        }
+        source.refuse_unknown(&arguments.what).await?;
     }
 
     let model = arguments

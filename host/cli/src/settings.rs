@@ -221,8 +221,8 @@ impl Settings {
             Err(error) if matches!(error.kind(), NotFound | NotADirectory) => return Ok(None),
             Err(error) => {
                 return Err(Failure::usage(format!(
-                    "cannot read the settings {}: {error}; put a file there that you can read, or \
-                     none",
+                    "cannot read the settings {}: {error}; make it a file that you can read, or \
+                     remove it",
                     file.display()
                 )));
             }

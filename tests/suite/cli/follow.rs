@@ -30,7 +30,7 @@ fn a_run_is_followed_from_its_first_word_to_its_end() {
 }
 
 #[test]
-fn who_follows_leaves_the_run_alone() {
+fn a_follower_leaves_the_run_alone() {
     let shell = Shell::new();
     let served = Served::start(&shell, &[]);
     let run = begin(&shell, "spin before");
