@@ -25,6 +25,13 @@ pub(crate) fn is_crate(path: &Path) -> bool {
     path.is_dir() || path.file_name().is_some_and(|name| name == "Cargo.toml")
 }
 
+/// The name that a word may have at a host, where no file or folder is called so.
+pub(crate) fn name(word: &Path) -> Option<&str> {
+    let name = word.to_str()?;
+    let is_path = name.contains('/') || name.ends_with(".wasm") || word.exists();
+    (!is_path && !name.is_empty()).then_some(name)
+}
+
 /// Finds the component, building it first where a crate is named.
 pub(crate) fn find(path: &Path, terminal: &Terminal) -> Result<Found, Failure> {
     let shown = path.display();

@@ -1,11 +1,15 @@
 //! The arguments of the command line, and their help.
 
 mod later;
+mod manual;
 mod mcp;
 mod permissions;
 mod serve;
 
-pub(crate) use later::{Backup, Cancel, Delete, Doctor, Export, Format, Queue, Rename, Resume};
+pub(crate) use later::{
+    Backup, Cancel, Delete, Doctor, Export, Follow, Format, Queue, Rename, Resume,
+};
+pub(crate) use manual::{Completions, Man};
 pub(crate) use mcp::{Mcp, OfMcp};
 pub(crate) use permissions::{
     Answer, Budget, Grants, ListGrants, OfGrants, Permissions, Questions, Word,
@@ -31,13 +35,15 @@ const EXAMPLES: &str = "\
   lastword check census.wasm                       What does it want? Runs nothing
   lastword sessions                                What was said before
   lastword show latest                             The last conversation, with receipts
+  lastword follow 01990b6e-7c1d                    What a run says, from its beginning to its end
   lastword serve --agent census=census.wasm        Keep a host running for others
 
 Commands reach each other: while one owns the data directory, the others go through it.
 
 \x1b[1;32mExit codes:\x1b[0m
   0    completed
-  1    the run failed or was interrupted; of `doctor`, something is damaged
+  1    the run failed or was interrupted, or the output could not be written; of `doctor`,
+       something is damaged
   2    wrong usage or bad input, or no server answers; nothing was run
   3    the agent requires a capability that is not granted; nothing was run
   130  the run was stopped: Ctrl-C, a signal, its deadline, or a reader that went away";
@@ -49,13 +55,14 @@ const RUN_EXAMPLES: &str = "\
   git diff | lastword run reviewer.wasm - --model openai:gpt-5-mini
   lastword run assistant.wasm \"What is odd here?\" --attach plot.png --model openai:gpt-5-mini
   lastword run assistant.wasm \"Go on.\" --session 01990b6e-7c1d
+  lastword run assistant \"Hello?\" --server http://127.0.0.1:8020      One that the server has
   lastword run census.wasm --workspace . --json | jq -r 'select(.type == \"text.delta\").text'
 
 Nothing is allowed that is not granted: --workspace grants reading that directory, --model grants
 asking that model, and --allow grants the rest. What no rule decides is asked at the terminal, or
 with --ask from another one (`lastword questions`, `lastword answer`); else it is denied. --deny
-stands before everything. Rules can stand in lastword.toml under [permissions], as `allow` and `deny`
-with `ask`; the one in the current directory may only deny.
+stands before everything. Rules can stand in the settings under [permissions], as `allow` and `deny`
+with `ask`; lastword.toml in the current directory may only deny.
 
 Ctrl-C stops the run and keeps every word that was said, also while the output is held or its reader
 takes nothing; the command then leaves a second later. SIGTERM and a closed terminal (SIGHUP, unless
@@ -97,6 +104,12 @@ pub(crate) enum Command {
     Sessions(Sessions),
     /// Print a conversation with the end of each run
     Show(Show),
+    /// List the runs, newest first
+    Runs(Runs),
+    /// Print what a run said and says, until it ends
+    Follow(Follow),
+    /// List the agents that a host has
+    Agents(Agents),
     /// Own the data directory and answer other programs, until it is stopped
     Serve(Box<Serve>),
     /// Stop a run, or all that a session does
@@ -123,6 +136,10 @@ pub(crate) enum Command {
     Backup(Backup),
     /// Look for damage in what is kept, and say what is lost by it
     Doctor(Doctor),
+    /// Print a script that completes commands and options in a shell
+    Completions(Completions),
+    /// Write the manual pages into a folder
+    Man(Man),
 }
 
 /// What every command takes.
@@ -134,7 +151,7 @@ pub(crate) struct Shared {
         global = true,
         value_name = "DIR",
         env = "LASTWORD_DATA_DIR",
-        hide_env = true,
+        hide_env_values = true,
         help_heading = "Everywhere"
     )]
     pub(crate) data_dir: Option<PathBuf>,
@@ -144,11 +161,12 @@ pub(crate) struct Shared {
         global = true,
         value_name = "DIR",
         env = "LASTWORD_CACHE_DIR",
-        hide_env = true,
+        hide_env_values = true,
         help_heading = "Everywhere"
     )]
     pub(crate) cache_dir: Option<PathBuf>,
-    /// Settings [default: lastword.toml in the current directory, if there is one]
+    /// Settings over your own, which are in $XDG_CONFIG_HOME/lastword/config.toml or
+    /// ~/.config/lastword/config.toml [default: lastword.toml in the current directory]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
     pub(crate) config_file: Option<PathBuf>,
     /// Go through the lastword server at this address [default: the owner of the data directory]
@@ -157,7 +175,7 @@ pub(crate) struct Shared {
         global = true,
         value_name = "URL",
         env = "LASTWORD_SERVER",
-        hide_env = true,
+        hide_env_values = true,
         help_heading = "Everywhere"
     )]
     pub(crate) server: Option<String>,
@@ -176,7 +194,7 @@ pub(crate) struct Shared {
 #[derive(Clone, Debug, Args)]
 #[command(after_help = RUN_EXAMPLES)]
 pub(crate) struct Run {
-    /// A .wasm file, or the folder of a crate
+    /// A .wasm file, the folder of a crate, or the name of an agent that the host has
     #[arg(value_name = "AGENT")]
     pub(crate) agent: PathBuf,
     /// What to ask; `-` reads stdin [default: the agent's own prompt]
@@ -219,6 +237,9 @@ pub(crate) struct Run {
     /// Print the run's events as they are logged, one JSON object per line
     #[arg(long)]
     pub(crate) json: bool,
+    /// Print an agent's words as they are, with what a terminal would obey; else it is escaped
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) raw: bool,
     /// Keep everything in memory: nothing of the run is stored, and no other command finds it
     #[arg(long, conflicts_with_all = ["session", "detach"])]
     pub(crate) ephemeral: bool,
@@ -256,6 +277,29 @@ pub(crate) struct Sessions {
     pub(crate) json: bool,
 }
 
+/// List the runs, newest first. Works beside a host that is running.
+#[derive(Debug, Args)]
+pub(crate) struct Runs {
+    /// Only those of a session: its id, the unique beginning of one, or `latest`
+    #[arg(short, long, value_name = "ID")]
+    pub(crate) session: Option<String>,
+    /// At most this many
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    pub(crate) limit: usize,
+    /// Print one JSON object per line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// List the agents that a host has: the server that is named, or the data directory's owner. `lastword
+/// run NAME` runs one of them there.
+#[derive(Debug, Args)]
+pub(crate) struct Agents {
+    /// Print one JSON object per line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// Print a conversation with the end of each run. Works beside a host that is running.
 #[derive(Debug, Args)]
 pub(crate) struct Show {
@@ -265,6 +309,9 @@ pub(crate) struct Show {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+    /// Print an agent's words as they are, with what a terminal would obey; else it is escaped
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) raw: bool,
 }
 
 #[cfg(test)]

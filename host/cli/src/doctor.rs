@@ -20,6 +20,7 @@ pub(crate) fn doctor(
     let paths = Paths::of(shared, &settings)?;
     let found = match examine(&paths.data) {
         Err(OpenError::Missing { .. }) => {
+            paths.may_be_new()?;
             terminal.note("there is no database yet, and so nothing that could be damaged");
             return Ok(Exit::Completed);
         }

@@ -10,7 +10,7 @@ use lastword::secrets::{Secrets, SecretsConfig};
 use lastword::tools::Commands;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// What agents may use outside their sandbox, under the names of the tables.
@@ -41,7 +41,7 @@ pub(crate) struct CommandSettings {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct NetworkSettings {
     /// Hosts that may have private addresses: `localhost:8080`, `*.internal:443`.
-    private: Vec<String>,
+    pub(crate) private: Vec<String>,
 }
 
 impl External<'_> {
@@ -89,20 +89,10 @@ fn unusable(why: &str) -> Failure {
     Failure::usage(format!("cannot use the settings: {why}"))
 }
 
-/// Makes paths relative to the directory of their file.
-pub(crate) fn secrets_relative_to(secrets: &mut SecretsConfig, folder: &Path) {
-    let secrets = secrets.0.values_mut();
-    for path in secrets.filter_map(|secret| secret.file.as_mut()) {
-        *path = folder.join(&*path);
-    }
-}
-
 impl CommandSettings {
-    /// Makes paths relative to the directory of their file.
-    pub(crate) fn relative_to(&mut self, folder: &Path) {
-        for path in self.readable.iter_mut().chain(&mut self.writable) {
-            *path = folder.join(&*path);
-        }
+    /// Returns the paths that stand in the table.
+    pub(crate) fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        self.readable.iter_mut().chain(&mut self.writable)
     }
 
     fn read(&self) -> Commands {

@@ -70,11 +70,11 @@ impl Failure {
     }
 
     /// A session of the workspace with this stored key was named in another one.
-    pub(crate) fn other_workspace(session: SessionId, key: &str) -> Self {
+    pub(crate) fn other_workspace(session: SessionId, key: &str, has_directory: bool) -> Self {
         Self::usage(format!(
             "session {session} belongs to {}; {}, or begin a new session without `--session`",
             crate::paths::workspace(key),
-            crate::paths::how_to_name(key),
+            crate::paths::how_to_name(key, has_directory),
         ))
     }
 

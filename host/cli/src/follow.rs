@@ -28,9 +28,11 @@ use std::future::pending;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::unix::pipe;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -41,8 +43,9 @@ const SILENCE: Duration = Duration::from_millis(500);
 pub(crate) struct Follow<'a> {
     pub(crate) client: &'a Client,
     pub(crate) host: RunHost<'a>,
-    /// This process's client id, and the workspace that it claims.
-    pub(crate) claim: (ClientId, WorkspaceId),
+    /// This process's client id, and the workspace that it claims. Without them it only watches:
+    /// its leaving, by a signal too, leaves the run alone.
+    pub(crate) claim: Option<(ClientId, WorkspaceId)>,
     pub(crate) run: &'a RunView,
     pub(crate) terminal: &'a Terminal,
 }
@@ -76,6 +79,10 @@ pub(crate) enum FollowEnd {
     ReaderGone(Box<Receipt>),
     /// The same, but the output was blocked, and not all was shown.
     Cut(Box<Receipt>),
+    /// The same, but standard output could not be written, which was said.
+    Unwritable(Box<Receipt>),
+    /// It has no end: a signal, or the loss of standard output, ended the watching.
+    Left(Exit),
 }
 
 /// The result of the request to stop.
@@ -94,6 +101,8 @@ struct Progress {
     stopping: Option<JoinHandle<Result<Stopped, ClientError>>>,
     explain_at: Option<Instant>,
     reader_gone: bool,
+    /// Whether standard output failed by itself, rather than by its reader's leaving.
+    unwritable: bool,
     cut: bool,
     /// The end that is on disk, and since when it is known here.
     ended: Option<(Receipt, std::time::Instant)>,
@@ -102,6 +111,10 @@ struct Progress {
 impl Progress {
     fn end(&self, receipt: Receipt) -> FollowEnd {
         let receipt = Box::new(receipt);
+        if self.unwritable {
+            return FollowEnd::Unwritable(receipt);
+        }
+
         match (self.reader_gone, self.cut) {
             (true, _) => FollowEnd::ReaderGone(receipt),
             (_, true) => FollowEnd::Cut(receipt),
@@ -137,7 +150,8 @@ impl Follow<'_> {
         questions: &mut QuestionUi<'_>,
         stops: &mut Stops,
     ) -> Result<FollowEnd, Failure> {
-        let (mut events, mut ahead, mut claim) = (self.events(), None, None);
+        let lost = Arc::new(Notify::new());
+        let (mut events, mut ahead, mut claim) = (self.events(&lost), None, None);
         let mut progress = Progress::default();
         let watch = watch_reader();
         let mut reader = std::pin::pin!(reader_gone(watch.as_ref()));
@@ -153,13 +167,25 @@ impl Follow<'_> {
             tokio::select! {
                 biased;
                 stop = stops.recv() => {
+                    if self.claim.is_none() {
+                        return Ok(FollowEnd::Left(Exit::Cancelled));
+                    }
                     progress.explain_at = Some(Instant::now() + SILENCE);
                     self.stop(stop, &mut progress);
                 }
-                () = &mut reader, if listening => self.reader_gone(stops, &mut progress),
-                error = printer().out().failed(), if listening => {
+                () = &mut reader, if listening => {
+                    if self.claim.is_none() {
+                        return Ok(FollowEnd::Left(Exit::Cancelled));
+                    }
                     self.reader_gone(stops, &mut progress);
-                    tell_unwritable(&error, self.terminal);
+                }
+                error = printer().out().failed(), if listening => {
+                    progress.unwritable = tell_unwritable(&error, self.terminal);
+                    if self.claim.is_none() {
+                        let exit = if progress.unwritable { Exit::Failed } else { Exit::Cancelled };
+                        return Ok(FollowEnd::Left(exit));
+                    }
+                    self.reader_gone(stops, &mut progress);
                 }
                 stopped = progress.stopped() => match stopped? {
                     Stopped::Ended(receipt) if !receipt.persisted => {
@@ -173,7 +199,9 @@ impl Follow<'_> {
                 },
                 next = next(&mut events, leaving), if !asking => match next {
                     Next::Event(event) => {
-                        claim.get_or_insert_with(|| self.keep_claim(&event));
+                        if claim.is_none() {
+                            claim = self.keep_claim(&event);
+                        }
                         questions.event(&event, view);
                         if let Some(receipt) = show(view, &event, &progress) {
                             return Ok(progress.end(receipt));
@@ -192,6 +220,13 @@ impl Follow<'_> {
                     Next::Lost(why) => return self.lost(why, &events, view, progress).await,
                     Next::LeftAlone => {}
                 },
+                () = lost.notified(), if !progress.reader_gone => {
+                    view.interrupt_line();
+                    self.terminal.note(&format!(
+                        "the connection to {} is lost; trying again",
+                        self.client.server()
+                    ));
+                }
                 () = at(explain_at) => {
                     progress.explain_at = None;
                     view.interrupt_line();
@@ -203,24 +238,40 @@ impl Follow<'_> {
     }
 
     /// The events of the run. Once a data directory of this machine has no owner that answers, the
-    /// end of a run that has it is read there.
-    fn events(&self) -> Events {
+    /// end of a run that has it is read there; else the loss of the connection is told, once until
+    /// there is another event.
+    fn events(&self, lost: &Arc<Notify>) -> Events {
         let events = self.client.run_events(self.run.run);
-        let RunHost::Other(Some(holder)) = self.host else {
+        let RunHost::Other(holder) = self.host else {
             return events;
         };
-        let (data, run, session) = (holder.data.clone(), self.run.run, self.run.session);
+        let (data, lost) = (holder.map(|holder| holder.data.clone()), Arc::clone(lost));
+        let (run, session) = (self.run.run, self.run.session);
+        let told = Mutex::new(None);
         events.or_elsewhere(move |after| {
-            ended_on_disk(&data, run, session, Seq(after)).unwrap_or_default()
+            let data = data.as_deref();
+            let found = data.and_then(|data| ended_on_disk(data, run, session, Seq(after)));
+            if let Some(found) = found {
+                return found;
+            }
+
+            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+            if told.replace(after) != Some(after) {
+                lost.notify_one();
+            }
+
+            Vec::new()
         })
     }
 
     /// Opens a stream of the workspace, which keeps the claim; it begins where the run does.
-    fn keep_claim(&self, first: &Event) -> Claim {
-        let (client, workspace) = self.claim;
+    fn keep_claim(&self, first: &Event) -> Option<Claim> {
+        let (client, workspace) = self.claim?;
         let events = self.client.claimed_events(workspace, client);
         let events = events.after(first.pos.0).skip_folded();
-        Claim(tokio::spawn(async move { drop(events.hold().await) }))
+        Some(Claim(tokio::spawn(async move {
+            drop(events.hold().await);
+        })))
     }
 
     fn explanation(&self) -> String {
@@ -402,11 +453,15 @@ impl Drop for Claim {
     }
 }
 
-/// Says why standard output cannot be written, unless its reader has gone.
-fn tell_unwritable(error: &io::Error, terminal: &Terminal) {
-    if error.kind() != io::ErrorKind::BrokenPipe {
+/// Says why standard output cannot be written, unless its reader has gone. Returns whether it was
+/// said.
+fn tell_unwritable(error: &io::Error, terminal: &Terminal) -> bool {
+    let failed = error.kind() != io::ErrorKind::BrokenPipe;
+    if failed {
         terminal.error(&format!("cannot write to standard output: {error}"));
     }
+
+    failed
 }
 
 /// The next item in a run's stream.

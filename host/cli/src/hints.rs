@@ -6,12 +6,21 @@ use lastword::{Capability, Hint};
 /// How to grant the rules that a denial names.
 pub(crate) const RULES: &str = "a rule that would allow it is granted with `--allow RULE`";
 
+/// Where a run is. The options that choose models and limits are for a host of this process only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In a host of this process.
+    Here,
+    /// In another host, which has a model and limits of its own.
+    Elsewhere,
+}
+
 /// Returns how a person at a terminal grants a capability.
-pub(crate) fn how_to_grant(capability: Capability) -> String {
-    match capability {
-        Capability::ReadFiles => "`--workspace DIRECTORY`".to_owned(),
-        Capability::Model => "`--model PROVIDER:NAME`".to_owned(),
-        other => format!("`--allow {other}`"),
+pub(crate) fn how_to_grant(capability: Capability, place: Place) -> String {
+    match (capability, place) {
+        (Capability::ReadFiles, _) => "`--workspace DIRECTORY`".to_owned(),
+        (Capability::Model, Place::Here) => "`--model PROVIDER:NAME`".to_owned(),
+        (other, _) => format!("`--allow {other}`"),
     }
 }
 

@@ -92,12 +92,15 @@ pub(crate) async fn export(
     let source = Source::of(&shared, &paths)?;
     let session = source.session(&arguments.session).await?;
     let export = source.export(session).await?;
-    let text = match arguments.format {
-        Format::Md => export.to_markdown(),
+    let mut text = match arguments.format {
+        Format::Md => {
+            let out = terminal.raw(arguments.raw).out;
+            out.words(&export.to_markdown()).into_owned()
+        }
+        // Its strings are exact: an escape that JSON does not know would make it unreadable.
         Format::Json => json!(export).to_string(),
     };
 
-    let mut text = terminal.out.words(&text).into_owned();
     if !text.ends_with('\n') {
         text.push('\n');
     }

@@ -4,8 +4,10 @@
 //! does. Each command is a module.
 
 mod agent;
+mod agents;
 mod arguments;
 mod asking;
+mod attach;
 mod attachments;
 mod backup;
 mod cargo;
@@ -17,7 +19,9 @@ mod follow;
 mod hints;
 mod init;
 mod keeping;
+mod manual;
 mod mcp;
+mod naming;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod owner;
@@ -34,12 +38,14 @@ mod rendering;
 mod requirements;
 mod resume;
 mod run;
+mod runs;
 mod serve;
 mod serving;
 mod sessions;
 mod settings;
 mod show;
 mod signals;
+mod table;
 mod terminal;
 mod trace;
 mod units;
@@ -67,8 +73,8 @@ fn main() {
         std::process::exit(code);
     }
 
-    let arguments = Arguments::parse();
-    let terminal = Terminal::new(arguments.shared.no_color);
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| leave(&error));
+    let terminal = Terminal::new(arguments.shared.no_color, arguments.shared.verbose);
     if let Some(Err(error)) = first {
         terminal.warn(&format!(
             "processes without a parent are not collected here: {error}; start the container with \
@@ -95,6 +101,20 @@ fn main() {
     std::process::exit(exit.code());
 }
 
+/// Prints help, the version, or what is wrong with the arguments, and ends the process.
+fn leave(told: &clap::Error) -> ! {
+    let code = match told.print() {
+        Err(error) if !told.use_stderr() && error.kind() != std::io::ErrorKind::BrokenPipe => {
+            let terminal = Terminal::new(false, false);
+            terminal.error(&format!("cannot write to standard output: {error}"));
+            let _told = written();
+            Exit::Failed.code()
+        }
+        _ => told.exit_code(),
+    };
+    std::process::exit(code)
+}
+
 fn dispatch(arguments: Arguments, terminal: &Terminal) -> Result<Exit, Failure> {
     let shared = arguments.shared;
     match arguments.command {
@@ -102,6 +122,9 @@ fn dispatch(arguments: Arguments, terminal: &Terminal) -> Result<Exit, Failure> 
         Command::Check(check) => block_on(check::check(check, shared, terminal))?,
         Command::Sessions(list) => block_on(sessions::sessions(&list, &shared, terminal))?,
         Command::Doctor(look) => doctor::doctor(&look, &shared, terminal),
+        Command::Runs(list) => block_on(runs::runs(&list, &shared, terminal))?,
+        Command::Agents(list) => block_on(agents::agents(&list, &shared, terminal))?,
+        Command::Follow(follow) => block_on(attach::follow(follow, shared, terminal))?,
         Command::Show(show) => block_on(show::show(&show, &shared, terminal))?,
         Command::Serve(serve) => block_on(serve::serve(*serve, shared, terminal))?,
         Command::Cancel(cancel) => block_on(prompts::cancel(cancel, shared, terminal))?,
@@ -115,6 +138,8 @@ fn dispatch(arguments: Arguments, terminal: &Terminal) -> Result<Exit, Failure> 
         Command::Delete(delete) => block_on(keeping::delete(delete, shared, terminal))?,
         Command::Export(export) => block_on(keeping::export(export, shared, terminal))?,
         Command::Backup(file) => block_on(backup::backup(file, shared, terminal))?,
+        Command::Completions(of) => Ok(manual::completions(&of)),
+        Command::Man(place) => manual::man(&place, terminal),
     }
 }
 

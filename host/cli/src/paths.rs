@@ -4,7 +4,21 @@ use crate::arguments::Shared;
 use crate::failure::Failure;
 use crate::settings::Settings;
 use lastword::{WorkspaceKey, text};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+
+/// What the names of the database's files begin with.
+const DATABASE: &str = "lastword.db";
+/// What else hosts keep in a data directory, some of it before there is a database.
+const KEPT: [&str; 7] = [
+    "lastword.causes",
+    "lastword.committed",
+    "owner.lock",
+    "socket",
+    "token",
+    "mcp-tokens",
+    "cache",
+];
 
 /// The directories of sessions and of compiled agents.
 #[derive(Clone, Debug)]
@@ -30,6 +44,41 @@ impl Paths {
         let cache = cache.unwrap_or_else(|| data.join("cache"));
         Ok(Self { data, cache })
     }
+
+    /// Fails if a data directory without a database is none at all: a file, or a folder of other
+    /// things. One that is not there yet, or is empty, will be made.
+    pub(crate) fn may_be_new(&self) -> Result<(), Failure> {
+        let entries = match std::fs::read_dir(&self.data) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(self.foreign(&error.to_string())),
+            Ok(entries) => entries,
+        };
+
+        let mut is_empty = true;
+        for entry in entries {
+            let entry = entry.map_err(|error| self.foreign(&error.to_string()))?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with(DATABASE) || KEPT.contains(&&*name) {
+                return Ok(());
+            }
+            is_empty = false;
+        }
+
+        if is_empty {
+            Ok(())
+        } else {
+            Err(self.foreign("it holds other things, and no database"))
+        }
+    }
+
+    fn foreign(&self, why: &str) -> Failure {
+        Failure::usage(format!(
+            "{} is no data directory of lastword: {why}; name the one that is meant with \
+             `--data-dir` or LASTWORD_DATA_DIR",
+            self.data.display()
+        ))
+    }
 }
 
 /// The owner of a data directory, as another process.
@@ -40,13 +89,26 @@ pub(crate) struct Holder {
     pub(crate) data: PathBuf,
 }
 
+/// The user's home directory, if there is one.
+pub(crate) fn home() -> Option<PathBuf> {
+    variable("HOME")
+}
+
+/// The user's own settings file, which need not be there.
+pub(crate) fn own_settings() -> Option<PathBuf> {
+    let folder = variable("XDG_CONFIG_HOME").or_else(|| Some(home()?.join(".config")));
+    folder.map(|folder| folder.join("lastword/config.toml"))
+}
+
 fn default_data() -> Option<PathBuf> {
-    let variable = |name: &str| {
-        let path = PathBuf::from(std::env::var_os(name)?);
-        path.is_absolute().then_some(path)
-    };
-    let data = variable("XDG_DATA_HOME").or_else(|| Some(variable("HOME")?.join(".local/share")));
+    let data = variable("XDG_DATA_HOME").or_else(|| Some(home()?.join(".local/share")));
     data.map(|data| data.join("lastword"))
+}
+
+/// The directory that a variable of the environment names, if it is absolute.
+fn variable(name: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(std::env::var_os(name)?);
+    path.is_absolute().then_some(path)
 }
 
 /// A stored workspace key, for people.
@@ -59,13 +121,17 @@ pub(crate) fn workspace(key: &str) -> String {
     }
 }
 
-/// What to do to run in the workspace of a stored key.
-pub(crate) fn how_to_name(key: &str) -> String {
+/// What to do to run in the workspace of a stored key, for a command that was given a directory or
+/// none.
+pub(crate) fn how_to_name(key: &str, has_directory: bool) -> String {
     match WorkspaceKey::from_stored(key) {
         Some(WorkspaceKey::Directory(path)) => {
             format!("add `--workspace {}`", text::shell(&path.to_string_lossy()))
         }
-        Some(WorkspaceKey::Name(_)) => "run it without `--workspace`".to_owned(),
+        Some(WorkspaceKey::Name(_)) if has_directory => "run it without `--workspace`".to_owned(),
+        Some(WorkspaceKey::Name(_)) => {
+            "only the program that named this workspace can ask there".to_owned()
+        }
         None => "it can be read with `lastword show`, and not gone on with".to_owned(),
     }
 }

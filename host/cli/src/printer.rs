@@ -7,8 +7,9 @@
 //!            └─ has room: less than ROOM bytes wait; without it, more words are not even read
 //! ```
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::termios::isatty;
 use std::collections::VecDeque;
 use std::future::pending;
 use std::io;
@@ -77,6 +78,23 @@ impl Printer {
 
     pub(crate) fn err(&self) -> &Lane {
         &self.err
+    }
+
+    /// Writes a line to standard error past what waits there, for a process that ends at once. Leaves
+    /// it out if that is closed or takes nothing.
+    pub(crate) fn at_once(&self, line: &str) {
+        let Some(err) = &self.err.files[Descriptor::Err as usize] else {
+            return;
+        };
+
+        let mut ready = [PollFd::new(err, PollFlags::OUT)];
+        if poll(&mut ready, Some(&Timespec::default())) != Ok(1) {
+            return;
+        }
+
+        // The terminal has shown the keys of the signal, and is in the middle of a line.
+        let begins = if isatty(err) { "\n" } else { "" };
+        let _unwritten = rustix::io::write(err, format!("{begins}{line}\n").as_bytes());
     }
 
     /// Records that a signal asked for the end: from now on the waits for readers are bounded.

@@ -3,40 +3,20 @@
 
 use crate::arguments::{self, Shared};
 use crate::failure::{Exit, Failure};
+use crate::naming;
 use crate::owner::{self, Connection, Patience, comes_again};
 use crate::paths::Paths;
-use crate::reading::{Listed, Source};
+use crate::reading::{Listed, ListedRun, Named, Source};
 use crate::rendering;
 use crate::settings::Settings;
 use crate::terminal::{Terminal, line, to_stdout};
 use crate::view;
 use lastword::id::RunId;
 use lastword::session::{FinishReason, PartBody};
-use lastword::{Receipt, RunRow, RunState};
+use lastword::{Receipt, RunState};
 use lastword_client::Client;
-use lastword_client::api::{EditedRun, QueuedRun, RunView};
+use lastword_client::api::{EditedRun, QueuedRun};
 use serde_json::json;
-
-/// A run or a session that a word names.
-pub(crate) enum Named {
-    Run(Box<RunView>),
-    Session(Box<Listed>),
-}
-
-/// A run by its id, or a session.
-pub(crate) async fn named(client: &Client, word: &str) -> Result<Named, Failure> {
-    if let Ok(id) = word.parse::<RunId>() {
-        match client.run(id).await {
-            Ok(run) => return Ok(Named::Run(Box::new(run))),
-            Err(error) if error.name() == Some("unknown-run") => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-
-    let source = Source::server(client);
-    let listed = source.session(word).await?;
-    Ok(Named::Session(Box::new(listed)))
-}
 
 /// Carries out an operation at the host that owns the data directory, or in this process as its
 /// owner. Does not create a directory that does not exist. If the owner shuts down meanwhile, the
@@ -92,7 +72,11 @@ pub(crate) async fn cancel(
         if arguments.json {
             format!("{}\n", json!(receipt))
         } else {
-            format!("{} · {}\n", receipt.run, view::end(receipt, None))
+            format!(
+                "{} · {}\n",
+                receipt.run,
+                view::end(receipt, None, terminal.verbose)
+            )
         }
     };
 
@@ -105,27 +89,33 @@ pub(crate) async fn cancel(
     }
 }
 
-/// Whether a session, without an owner, has nothing that could be withdrawn.
+/// Whether a run or a session, without an owner, has nothing that could be withdrawn.
 async fn is_at_rest(paths: &Paths, word: &str) -> Result<bool, Failure> {
     let source = Source::on_disk(paths)?;
-    let session = match source.session(word).await {
-        Ok(session) => session,
-        // It may be a run's id.
-        Err(_) if word.parse::<RunId>().is_ok() => return Ok(false),
-        Err(failure) => return Err(failure),
-    };
-
-    let runs = source.runs(session.record.id).await?;
-    let rests = |run: &RunRow| {
+    let rests = |state: RunState, receipt: Option<&Receipt>| {
         let waits = |receipt: &Receipt| receipt.finish_reason == FinishReason::Waiting;
-        run.state.is_terminal() && !run.receipt.as_ref().is_some_and(waits)
+        state.is_terminal() && !receipt.is_some_and(waits)
     };
 
-    Ok(runs.iter().all(rests))
+    if let Ok(id) = word.parse()
+        && source.find(id).await?.is_none()
+    {
+        // It may be a run's id, which only a host finds without reading every session.
+        return Ok(false);
+    }
+
+    Ok(match source.named(word).await? {
+        Named::Run(run) => rests(run.state, run.receipt.as_ref()),
+        Named::Session(session) => {
+            let runs = source.runs(session.record.id).await?;
+            runs.iter()
+                .all(|run| rests(run.state, run.receipt.as_ref()))
+        }
+    })
 }
 
 async fn stop(client: &Client, word: &str) -> Result<Vec<Receipt>, Failure> {
-    match named(client, word).await? {
+    match Source::server(client).named(word).await? {
         Named::Run(run) => Ok(vec![client.cancel(run.run).await?]),
         Named::Session(session) => Ok(client.cancel_session(session.record.id).await?),
     }
@@ -152,22 +142,20 @@ async fn change(
     terminal: &Terminal,
 ) -> Result<String, Failure> {
     let source = Source::server(client);
-    let session = source.session(&arguments.session).await?.record.id;
-    if let Some(run) = arguments.withdraw {
+    let listed = source.session(&arguments.session).await?;
+    let session = listed.record.id;
+    if let Some(word) = &arguments.withdraw {
+        let run = run_of(&source, listed, word).await?;
         let receipt = client.withdraw(session, run).await?;
         return Ok(if arguments.json {
             format!("{}\n", json!(receipt))
         } else {
-            format!("{run} · {}\n", view::end(&receipt, None))
+            format!("{run} · {}\n", view::end(&receipt, None, terminal.verbose))
         });
     }
 
-    if let [run, text] = arguments.edit.as_slice() {
-        let run: RunId = run.parse().map_err(|error| {
-            Failure::usage(format!(
-                "{error}; `lastword queue {session}` lists those that wait"
-            ))
-        })?;
+    if let [word, text] = arguments.edit.as_slice() {
+        let run = run_of(&source, listed, word).await?;
         let edited = EditedRun::text(text);
         let changed = client.edit_queued(session, run, &edited).await?;
         return Ok(waiting(&changed, arguments.json));
@@ -180,6 +168,18 @@ async fn change(
 
     let lines = queue.items.iter().map(|run| waiting(run, arguments.json));
     Ok(lines.collect())
+}
+
+/// Returns the run of a session that a word names. Only the host knows whether it still waits.
+async fn run_of(source: &Source, session: Listed, word: &str) -> Result<RunId, Failure> {
+    if let Ok(run) = word.parse() {
+        return Ok(run);
+    }
+
+    let runs: Vec<ListedRun> = source.runs_of(vec![session]).await?;
+    let run = naming::RUN.pick(word, runs)?;
+    let run = run.ok_or_else(|| naming::RUN.unknown(word))?;
+    Ok(run.id)
 }
 
 /// Describes a waiting prompt in one line.

@@ -3,33 +3,43 @@
 
 use crate::arguments::{self, ListGrants, OfGrants, Shared, Word};
 use crate::failure::{Exit, Failure};
+use crate::naming::{self, Candidate};
 use crate::paths::{self, Paths};
 use crate::prompts::with_owner;
 use crate::reading::Source;
 use crate::rendering;
 use crate::settings::Settings;
-use crate::terminal::{Terminal, to_stdout};
+use crate::terminal::{Terminal, brief, to_stdout};
 use crate::units::{self, ago};
 use lastword::clock::SystemClock;
-use lastword::id::QuestionId;
+use lastword::id::{GrantId, QuestionId};
 use lastword::session::{Answer, Granted, Question, Remember, Within};
 use lastword::text;
 use lastword_client::{Client, ClientError};
 use serde_json::json;
 use uuid::Uuid;
 
-/// The smallest number of characters of a question's id that identify it.
-const PREFIX_MIN: usize = 4;
+const NO_QUESTION: &str = "no question is open";
+const NO_GRANT: &str = "no answer has granted anything that stands";
 
 /// Carries out an operation at the host that owns the data directory, and prints the text that it
-/// returns.
+/// returns. Where nothing was ever kept, prints the note for that instead, if there is one.
 async fn with(
     shared: Shared,
+    nothing: Option<&str>,
     terminal: &Terminal,
     work: impl AsyncFn(&Client) -> Result<String, Failure>,
 ) -> Result<Exit, Failure> {
     let settings = Settings::load(shared.config_file.as_deref())?;
     let paths = Paths::of(&shared, &settings)?;
+    if let Some(nothing) = nothing
+        && shared.server.is_none()
+        && let Source::Nothing = Source::on_disk(&paths)?
+    {
+        terminal.note(nothing);
+        return Ok(Exit::Completed);
+    }
+
     let text = with_owner(&shared, &settings, &paths, terminal, work).await?;
     // A reader that closed the pipe needs no more output: this is no failure.
     let _closed = to_stdout(&text);
@@ -57,7 +67,7 @@ pub(crate) async fn questions(
         };
         let open = client.questions(session).await?;
         if open.items.is_empty() {
-            terminal.note("no question is open");
+            terminal.note(NO_QUESTION);
         }
         let now = SystemClock::shared().now().0;
         let shown = open.items.iter().map(|question| {
@@ -76,7 +86,8 @@ pub(crate) async fn questions(
         Ok(shown.collect())
     };
 
-    with(shared, terminal, list).await
+    let lists = arguments.question.is_none() && arguments.session.is_none();
+    with(shared, lists.then_some(NO_QUESTION), terminal, list).await
 }
 
 /// Returns a question with its whole diff, and the possible answers.
@@ -96,28 +107,39 @@ fn whole(question: &Question, terminal: &Terminal) -> String {
 
 /// The open question that a word names.
 async fn one(client: &Client, word: &str) -> Result<Question, Failure> {
-    let latest = word == "latest";
-    let prefix = word.to_ascii_lowercase();
-    if !latest && prefix.len() < PREFIX_MIN {
-        return Err(Failure::usage(format!(
-            "`{word}` is no question; give its id, the first {PREFIX_MIN} or more characters of \
-             it, or `latest`; `lastword questions` lists those that are open"
-        )));
-    }
+    let mut open = client.questions(None).await?.items;
+    let found = if word == "latest" {
+        open.pop()
+    } else {
+        naming::QUESTION.pick(word, open)?
+    };
 
-    let mut found = client.questions(None).await?.items;
-    if !latest {
-        found.retain(|question| question.id.to_string().starts_with(&prefix));
-    }
-
-    match (found.pop(), latest || found.is_empty()) {
-        (Some(question), true) => Ok(question),
-        (Some(_), false) => Err(Failure::usage(format!(
-            "more than one question begins with `{word}`; give more of the id"
-        ))),
-        (None, _) => Err(Failure::usage(format!(
+    found.ok_or_else(|| {
+        Failure::usage(format!(
             "no open question is called `{word}`; `lastword questions` lists those that there are"
-        ))),
+        ))
+    })
+}
+
+impl Candidate for Question {
+    fn id(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn about(&self) -> String {
+        let agent = brief(self.agent.as_str(), 40);
+        format!("{agent}  {}", rendering::subject(&self.asked))
+    }
+}
+
+impl Candidate for Granted {
+    fn id(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn about(&self) -> String {
+        let agent = brief(self.agent.as_str(), 40);
+        format!("{agent}  {}", text::seen(&self.rule))
     }
 }
 
@@ -157,7 +179,7 @@ pub(crate) async fn answer(
         Ok(String::new())
     };
 
-    with(shared, terminal, answer).await
+    with(shared, None, terminal, answer).await
 }
 
 /// Turns the answer's word and its text, if any, into an answer.
@@ -226,20 +248,35 @@ pub(crate) async fn grants(
     let which = match arguments.what {
         Some(OfGrants::Revoke { grant }) => {
             let revoke = async |client: &Client| {
-                client.revoke(grant).await?;
+                client.revoke(granted(client, &grant).await?).await?;
                 terminal.note("it is taken back, for every decision from now on");
                 Ok(String::new())
             };
-            return with(shared, terminal, revoke).await;
+            return with(shared, None, terminal, revoke).await;
         }
         Some(OfGrants::List(which)) => which,
         None => arguments.list,
     };
 
-    with(shared, terminal, async |client: &Client| {
-        list(client, &which, terminal).await
-    })
-    .await
+    let list = async |client: &Client| list(client, &which, terminal).await;
+    with(shared, Some(NO_GRANT), terminal, list).await
+}
+
+/// The grant that a word names.
+async fn granted(client: &Client, word: &str) -> Result<GrantId, Failure> {
+    if let Ok(grant) = word.parse() {
+        return Ok(grant);
+    }
+
+    let mut all = Vec::new();
+    for workspace in client.workspaces().await?.items {
+        all.extend(client.grants(workspace.id).await?.items);
+    }
+
+    let found = naming::GRANT.pick(word, all)?;
+    found
+        .map(|grant| grant.id)
+        .ok_or_else(|| naming::GRANT.unknown(word))
 }
 
 async fn list(client: &Client, which: &ListGrants, terminal: &Terminal) -> Result<String, Failure> {
@@ -262,7 +299,7 @@ async fn list(client: &Client, which: &ListGrants, terminal: &Terminal) -> Resul
     }
 
     if text.is_empty() {
-        terminal.note("no answer has granted anything that stands");
+        terminal.note(NO_GRANT);
     }
 
     Ok(text)

@@ -3,14 +3,17 @@
 
 use crate::arguments::Shared;
 use crate::failure::Failure;
+use crate::naming::{self, Candidate};
 use crate::owner;
 use crate::paths::Paths;
+use crate::terminal::{brief, line};
+use lastword::clock::UnixMillis;
 use lastword::event::{Event, EventBody, Seq};
-use lastword::id::{SessionId, WorkspaceId};
+use lastword::id::{RunId, SessionId, WorkspaceId};
 use lastword::run::Transcript;
 use lastword::session::{Export, ExportedRun, Message, Role, SessionRecord};
-use lastword::{Archive, Damage, OpenError, RunRow, SessionRow, StoreError};
-use lastword_client::api::{PageView, RunSummary, WorkspaceView};
+use lastword::{Archive, Damage, OpenError, Receipt, RunRow, RunState, SessionRow, StoreError};
+use lastword_client::api::{PageView, RunSummary, RunView, WorkspaceView};
 use lastword_client::{Client, Frame};
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -31,6 +34,23 @@ pub(crate) struct Listed {
     pub(crate) workspace_key: String,
 }
 
+/// A run without its messages, and the session that it belongs to.
+#[derive(Clone, Debug)]
+pub(crate) struct ListedRun {
+    pub(crate) id: RunId,
+    pub(crate) state: RunState,
+    pub(crate) started_ms: Option<UnixMillis>,
+    pub(crate) ended_ms: Option<UnixMillis>,
+    pub(crate) receipt: Option<Receipt>,
+    pub(crate) session: Listed,
+}
+
+/// A run or a session that a word names.
+pub(crate) enum Named {
+    Run(Box<RunView>),
+    Session(Box<Listed>),
+}
+
 impl From<SessionRow> for Listed {
     fn from(row: SessionRow) -> Self {
         Self {
@@ -44,6 +64,42 @@ impl Listed {
     /// Whether a prompt was ever accepted: a full disk may leave a session without one.
     pub(crate) fn has_begun(&self) -> bool {
         self.record.messages > 0 || self.record.title.is_some()
+    }
+}
+
+impl Candidate for Listed {
+    fn id(&self) -> String {
+        self.record.id.to_string()
+    }
+
+    fn about(&self) -> String {
+        let title = self.record.title.as_deref().unwrap_or("(no title)");
+        format!(
+            "{}  {}",
+            brief(self.record.agent.as_str(), 40),
+            line(title, 60)
+        )
+    }
+}
+
+impl Candidate for ListedRun {
+    fn id(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn about(&self) -> String {
+        format!("{}  session {}", self.state, self.session.record.id)
+    }
+}
+
+impl From<ListedRun> for RunView {
+    fn from(listed: ListedRun) -> Self {
+        Self {
+            run: listed.id,
+            session: listed.session.record.id,
+            state: listed.state,
+            receipt: listed.receipt,
+        }
     }
 }
 
@@ -61,11 +117,11 @@ impl Source {
         Self::Server(client.clone(), Mutex::default())
     }
 
-    /// Reads the data directory.
+    /// Reads the data directory, which need not be there yet.
     pub(crate) fn on_disk(paths: &Paths) -> Result<Self, Failure> {
         match Archive::open(&paths.data) {
             Ok(archive) => Ok(Self::Disk(archive)),
-            Err(OpenError::Missing { .. }) => Ok(Self::Nothing),
+            Err(OpenError::Missing { .. }) => paths.may_be_new().map(|()| Self::Nothing),
             Err(error) => Err(error.into()),
         }
     }
@@ -224,45 +280,96 @@ impl Source {
         page.items
     }
 
+    /// Returns the runs of these sessions, without their messages, in the order of the sessions and
+    /// of acceptance.
+    pub(crate) async fn runs_of(&self, sessions: Vec<Listed>) -> Result<Vec<ListedRun>, Failure> {
+        let mut listed = Vec::new();
+        for session in sessions {
+            let id = session.record.id;
+            if let Self::Server(client, _) = self {
+                let runs = self.readable(client.runs(id).await?).into_iter();
+                listed.extend(runs.map(|run| ListedRun {
+                    id: run.id,
+                    state: run.state,
+                    started_ms: run.started_ms,
+                    ended_ms: run.ended_ms,
+                    receipt: run.receipt,
+                    session: session.clone(),
+                }));
+            } else {
+                let rows = self.runs(id).await?.into_iter();
+                listed.extend(rows.map(|row| ListedRun {
+                    id: row.id,
+                    state: row.state,
+                    started_ms: row.started_ms,
+                    ended_ms: row.ended_ms,
+                    receipt: row.receipt,
+                    session: session.clone(),
+                }));
+            }
+        }
+
+        Ok(listed)
+    }
+
     /// Returns the session that a word names: its id, a unique beginning of one, or `latest`.
     pub(crate) async fn session(&self, word: &str) -> Result<Listed, Failure> {
-        if let Ok(id) = word.parse() {
-            return self.find(id).await?.ok_or_else(|| unknown(word));
-        }
+        let found = self.session_of(naming::SESSION, word).await?;
+        found.ok_or_else(|| naming::SESSION.unknown(word))
+    }
 
-        let latest = word == "latest";
-        let prefix = word.to_ascii_lowercase();
-        let plausible = prefix.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
-        if !latest && (!plausible || prefix.len() < PREFIX_MIN || prefix.len() >= 36) {
-            return Err(Failure::usage(format!(
-                "`{word}` is not a session id; give an id like \
-                 01990b6e-7c1d-7aa0-9f2e-0c5a4d1b7e55, the first {PREFIX_MIN} or more characters \
-                 of one, or `latest`; `lastword sessions` lists those that there are"
-            )));
-        }
-
-        let is_meant = |row: &Listed| {
-            if latest {
-                row.has_begun()
-            } else {
-                row.record.id.to_string().starts_with(&prefix)
+    /// Returns the run or the session that a word names: an id, a unique beginning of one, or
+    /// `latest` for a session. A session is preferred, since it and its first run may have been
+    /// created in the same millisecond, so that their ids begin alike.
+    pub(crate) async fn named(&self, word: &str) -> Result<Named, Failure> {
+        let kind = naming::RUN_OR_SESSION;
+        if let Self::Server(client, _) = self
+            && let Ok(id) = word.parse::<RunId>()
+        {
+            match client.run(id).await {
+                Ok(run) => return Ok(Named::Run(Box::new(run))),
+                Err(error) if error.name() == Some("unknown-run") => {}
+                Err(error) => return Err(error.into()),
             }
-        };
-
-        let limit = if latest { 1 } else { 2 };
-        let rows = self.sessions().await?;
-        let mut found = rows.into_iter().filter(is_meant).take(limit);
-        match (found.next(), found.next()) {
-            (Some(row), None) => Ok(row),
-            (Some(_), Some(_)) => Err(Failure::usage(format!(
-                "more than one session begins with `{word}`; give more of the id; \
-                 `lastword sessions` lists them"
-            ))),
-            (None, _) if latest => Err(Failure::usage(
-                "there are no sessions yet; run an agent first: `lastword run AGENT` begins one",
-            )),
-            (None, _) => Err(unknown(word)),
         }
+
+        if let Some(session) = self.session_of(kind, word).await? {
+            return Ok(Named::Session(Box::new(session)));
+        }
+
+        let runs = self.runs_of(self.sessions().await?).await?;
+        let run = naming::RUN.pick(word, runs)?;
+        let run = run.ok_or_else(|| kind.unknown(word))?;
+        Ok(Named::Run(Box::new(run.into())))
+    }
+
+    /// Fails for a word that names nothing, before anything is built or opened. A whole id is left to
+    /// a host, which finds a run without reading every session.
+    pub(crate) async fn refuse_unknown(&self, word: &str) -> Result<(), Failure> {
+        if word.parse::<RunId>().is_err() || matches!(self, Self::Nothing) {
+            self.named(word).await?;
+        }
+
+        Ok(())
+    }
+
+    /// The session that a word names; `None` if there is none, but never for `latest`.
+    async fn session_of(&self, kind: naming::Kind, word: &str) -> Result<Option<Listed>, Failure> {
+        if let Ok(id) = word.parse() {
+            return self.find(id).await;
+        }
+
+        if word != "latest" {
+            kind.beginning(word)?;
+            return naming::SESSION.pick(word, self.sessions().await?);
+        }
+
+        let latest = self.sessions().await?.into_iter().find(Listed::has_begun);
+        latest.map(Some).ok_or_else(|| {
+            Failure::usage(
+                "there are no sessions yet; run an agent first: `lastword run AGENT` begins one",
+            )
+        })
     }
 }
 
@@ -285,15 +392,6 @@ fn said_so_far(run: &RunRow, events: &[Event]) -> Option<Message> {
     let mut message = Message::begin(id, run.id, role, at);
     message.parts = transcript.open_parts().to_vec();
     (role == Role::Assistant && !message.parts.is_empty()).then_some(message)
-}
-
-/// The smallest number of characters of a session's id that identify it.
-const PREFIX_MIN: usize = 4;
-
-fn unknown(word: &str) -> Failure {
-    Failure::usage(format!(
-        "there is no session {word}; `lastword sessions` lists those that there are"
-    ))
 }
 
 async fn at_server(client: &Client, id: SessionId) -> Result<Option<Listed>, Failure> {

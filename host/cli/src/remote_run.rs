@@ -5,7 +5,7 @@
 use crate::agent::{self, Found};
 use crate::failure::{Exit, Failure};
 use crate::follow::{Follow, FollowEnd, RunHost};
-use crate::hints;
+use crate::hints::{self, Place};
 use crate::owner::Connection;
 use crate::paths::Paths;
 use crate::plan::Plan;
@@ -31,6 +31,24 @@ use uuid::Uuid;
 pub(crate) struct Shown {
     pub(crate) json: bool,
     pub(crate) asks: bool,
+}
+
+/// The agent of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Chosen {
+    /// A component on disk, which is loaded at the host.
+    File(Found),
+    /// One that the host has under this name.
+    Loaded(String),
+}
+
+impl Chosen {
+    fn name(&self) -> &str {
+        match self {
+            Self::File(found) => &found.name,
+            Self::Loaded(name) => name,
+        }
+    }
 }
 
 /// This process as a client of a host.
@@ -62,19 +80,29 @@ impl<'a> RemoteRun<'a> {
     pub(crate) async fn run(
         &self,
         plan: &mut Plan,
-        found: &Found,
+        agent: &Chosen,
         stops: &mut Stops,
     ) -> Result<Exit, Failure> {
-        let name = plan.name.clone().unwrap_or_else(|| found.name.clone());
+        let name = match &plan.name {
+            Some(name) => name.clone(),
+            None => agent.name().to_owned(),
+        };
         let manifest = tokio::select! {
-            loaded = self.load(&name, found) => loaded?,
+            manifest = self.manifest(&name, agent) => manifest?,
             _ = stops.recv() => {
                 self.terminal.note("stopped before the agent was loaded; nothing was run");
                 return Ok(Exit::Cancelled);
             }
         };
 
-        let Some(notes) = may_run(&name, &manifest, &plan.grants, plan.asks, self.terminal) else {
+        let Some(notes) = may_run(
+            &name,
+            &manifest,
+            &plan.grants,
+            plan.asks,
+            self.place(),
+            self.terminal,
+        ) else {
             return Ok(Exit::Denied);
         };
 
@@ -117,6 +145,29 @@ impl<'a> RemoteRun<'a> {
         let exit = self.follow(&run, workspace.id, shown, stops).await;
         self.retire().await;
         exit
+    }
+
+    /// Where the runs are.
+    pub(crate) fn place(&self) -> Place {
+        match self.host {
+            RunHost::Own { .. } => Place::Here,
+            RunHost::Other(_) => Place::Elsewhere,
+        }
+    }
+
+    /// The manifest of the agent, once the host has it under this name.
+    async fn manifest(&self, name: &str, agent: &Chosen) -> Result<Manifest, Failure> {
+        match agent {
+            Chosen::File(found) => self.load(name, found).await,
+            Chosen::Loaded(agent) if agent != name => Err(Failure::usage(format!(
+                "the host has the agent `{agent}` under that name already; leave out `--name`, or \
+                 name the agent's file or crate"
+            ))),
+            Chosen::Loaded(agent) => match self.client.agent(agent).await? {
+                Some(loaded) => Ok(loaded.manifest.into()),
+                None => Err(not_there(agent, self.client.server())),
+            },
+        }
     }
 
     /// Loads exactly these bytes as the agent of this name. A host of this process reads the file
@@ -203,7 +254,10 @@ impl<'a> RemoteRun<'a> {
         name: &str,
     ) -> Result<RunView, Failure> {
         let session = match going_on {
-            Some(record) => self.fitting(record, workspace, name).await?,
+            Some(record) => {
+                let has_directory = plan.directory.is_some();
+                self.fitting(record, workspace, name, has_directory).await?
+            }
             None => {
                 let begun = NewSession::with(name);
                 let begun = self.client.new_session(workspace.id, &begun).await;
@@ -231,15 +285,18 @@ impl<'a> RemoteRun<'a> {
         record: SessionRecord,
         workspace: &WorkspaceView,
         name: &str,
+        has_directory: bool,
     ) -> Result<SessionId, Failure> {
         let session = record.id;
-        if record.workspace != workspace.id {
-            let other = self.client.workspace(record.workspace).await?;
-            return Err(Failure::other_workspace(session, &other.stored_key()));
-        }
-
+        // Before the workspace, which has the agent's name where no directory was given.
         if record.agent.as_str() != name {
             return Err(Failure::other_agent(session, record.agent.as_str()));
+        }
+
+        if record.workspace != workspace.id {
+            let other = self.client.workspace(record.workspace).await?;
+            let key = other.stored_key();
+            return Err(Failure::other_workspace(session, &key, has_directory));
         }
 
         if let RunHost::Own { .. } = self.host {
@@ -265,7 +322,7 @@ impl<'a> RemoteRun<'a> {
         Ok(())
     }
 
-    /// Shows a run until its end, and prints how it ended.
+    /// Shows a run of this command until its end, and prints how it ended.
     pub(crate) async fn follow(
         &self,
         run: &RunView,
@@ -273,30 +330,61 @@ impl<'a> RemoteRun<'a> {
         shown: Shown,
         stops: &mut Stops,
     ) -> Result<Exit, Failure> {
-        let mut view = View::new(shown.json, self.terminal);
+        let claim = Some((self.id, workspace));
+        self.show(run, claim, shown, stops).await
+    }
+
+    /// The same for a run that another command began, and that goes on without this one.
+    pub(crate) async fn watch(
+        &self,
+        run: &RunView,
+        shown: Shown,
+        stops: &mut Stops,
+    ) -> Result<Exit, Failure> {
+        self.show(run, None, shown, stops).await
+    }
+
+    async fn show(
+        &self,
+        run: &RunView,
+        claim: Option<(ClientId, WorkspaceId)>,
+        shown: Shown,
+        stops: &mut Stops,
+    ) -> Result<Exit, Failure> {
+        let mut view = View::new(shown.json, self.place(), self.terminal);
         let mut questions = QuestionUi::new(self.client, self.host.keeps(), shown, self.terminal);
         let follow = Follow {
             client: self.client,
             host: self.host,
-            claim: (self.id, workspace),
+            claim,
             run,
             terminal: self.terminal,
         };
 
         let end = follow.to_the_end(&mut view, &mut questions, stops).await?;
         questions.close();
-        Ok(self.conclude(&end, &view, run.session))
+        Ok(self.conclude(&end, &view, run))
     }
 
     /// Prints how the run ended, and returns the exit code.
-    fn conclude(&self, end: &FollowEnd, view: &View, session: SessionId) -> Exit {
-        let kept = self.host.keeps().then_some(session);
+    fn conclude(&self, end: &FollowEnd, view: &View, run: &RunView) -> Exit {
+        let kept = self.host.keeps().then_some(run.session);
         let (receipt, exit) = match end {
             FollowEnd::Ended(receipt) => {
                 view.conclude(receipt, kept, self.terminal);
-                (receipt, exit_of(receipt))
+                (receipt, self.exit_of(receipt))
             }
-            FollowEnd::ReaderGone(receipt) => (receipt, exit_of(receipt)),
+            FollowEnd::ReaderGone(receipt) => (receipt, self.exit_of(receipt)),
+            FollowEnd::Unwritable(receipt) => (receipt, Exit::Failed),
+            FollowEnd::Left(exit) => {
+                if !run.state.is_terminal() {
+                    self.terminal.note(&format!(
+                        "it goes on without this command · `lastword cancel {}` stops it",
+                        run.run
+                    ));
+                }
+                return *exit;
+            }
             FollowEnd::Cut(receipt) => {
                 view.conclude(receipt, kept, self.terminal);
                 let rest = match kept {
@@ -306,7 +394,7 @@ impl<'a> RemoteRun<'a> {
                 self.terminal.warn(&format!(
                     "the output took nothing, so not all was printed; {rest}"
                 ));
-                (receipt, exit_of(receipt).cut_short(Exit::Cancelled))
+                (receipt, self.exit_of(receipt).cut_short(Exit::Cancelled))
             }
         };
 
@@ -322,6 +410,18 @@ impl<'a> RemoteRun<'a> {
         }
 
         exit
+    }
+
+    /// The exit code for a run's end. A host of this process shuts down only after a signal to this
+    /// process; the shutdown of another one interrupts the run.
+    fn exit_of(&self, receipt: &Receipt) -> Exit {
+        let is_own = matches!(self.host, RunHost::Own { .. });
+        match (receipt.state, &receipt.cause) {
+            (RunState::Completed, _) => Exit::Completed,
+            (RunState::Cancelled, _) | (_, Cause::User) => Exit::Cancelled,
+            (_, Cause::Shutdown) if is_own => Exit::Cancelled,
+            _ => Exit::Failed,
+        }
     }
 
     /// Ends this process's claims. A host that cannot be notified notices it by itself.
@@ -357,6 +457,14 @@ fn unknown(error: ClientError, session: SessionId, key: &str) -> Failure {
     failure
 }
 
+/// The failure for a word that is neither a path nor an agent of the host.
+pub(crate) fn not_there(agent: &str, server: &str) -> Failure {
+    Failure::usage(format!(
+        "there is no file or folder {agent}, and {server} has no agent of that name; name a .wasm \
+         file, the folder of an agent's crate, or one that `lastword agents` lists"
+    ))
+}
+
 /// Says how to find the run again.
 fn detached(run: &RunView, json: bool, terminal: &Terminal) -> Exit {
     let (id, session) = (run.run, run.session);
@@ -373,13 +481,4 @@ fn detached(run: &RunView, json: bool, terminal: &Terminal) -> Exit {
         "it goes on without this command · `lastword show {session}` · `lastword cancel {id}`"
     ));
     Exit::Completed
-}
-
-/// The exit code for a run's end.
-fn exit_of(receipt: &Receipt) -> Exit {
-    match (receipt.state, &receipt.cause) {
-        (RunState::Completed, _) => Exit::Completed,
-        (RunState::Cancelled, _) | (_, Cause::Shutdown | Cause::User) => Exit::Cancelled,
-        _ => Exit::Failed,
-    }
 }

@@ -1,7 +1,7 @@
 //! Compares the wants of an agent with the grants: whether it can run at all, and which notes to
 //! print.
 
-use crate::hints;
+use crate::hints::{self, Place};
 use crate::terminal::{self, Terminal};
 use lastword::permission::{Grants, Manifest, Want};
 use lastword::tools::BUILTIN_TOOLS;
@@ -14,6 +14,7 @@ pub(crate) fn may_run(
     manifest: &Manifest,
     grants: &Grants,
     asks: bool,
+    place: Place,
     terminal: &Terminal,
 ) -> Option<Vec<String>> {
     let unknown = manifest.unknown_wants.iter().map(|unknown| {
@@ -37,7 +38,10 @@ pub(crate) fn may_run(
             let how = if grants.denies_all(want.capability) {
                 "a rule of `--deny` or of the settings denies it".to_owned()
             } else {
-                format!("grant it with {}", hints::how_to_grant(want.capability))
+                format!(
+                    "grant it with {}",
+                    hints::how_to_grant(want.capability, place)
+                )
             };
             format!("\n  {} ({reason}): {how}", want.capability)
         });
@@ -51,7 +55,7 @@ pub(crate) fn may_run(
 
     if !optional.is_empty() {
         let names = optional.iter().map(|want| {
-            let how = hints::how_to_grant(want.capability);
+            let how = hints::how_to_grant(want.capability, place);
             format!("{} ({})", want.capability, how.replace('`', ""))
         });
         let names: Vec<_> = names.collect();

@@ -7,8 +7,7 @@ use crate::failure::{Exit, Failure};
 use crate::owner::{self, Connection, Patience, comes_again};
 use crate::paths::{self, Paths};
 use crate::plan;
-use crate::prompts::{Named, named};
-use crate::reading::Source;
+use crate::reading::{Named, Source};
 use crate::remote_run::{RemoteRun, Shown};
 use crate::requirements::may_run;
 use crate::settings::Settings;
@@ -29,6 +28,7 @@ pub(crate) async fn resume(
 ) -> Result<Exit, Failure> {
     let settings = Settings::load(shared.config_file.as_deref())?;
     let paths = Paths::of(&shared, &settings)?;
+    let terminal = &terminal.raw(arguments.raw);
     let elsewhere = owner::reach(&shared, &paths).await?;
     if let Some(server) = &elsewhere
         && arguments.model.is_some()
@@ -40,11 +40,8 @@ pub(crate) async fn resume(
         )));
     }
     if elsewhere.is_none() {
-        // A wrong word ends here, before anything is built or opened.
         let source = Source::on_disk(&paths)?;
-        if arguments.what.parse::<RunId>().is_err() {
-            source.session(&arguments.what).await?;
-        }
+        source.refuse_unknown(&arguments.what).await?;
     }
 
     let model = arguments
@@ -110,7 +107,7 @@ impl GoingOn<'_> {
     ) -> Result<Exit, Failure> {
         let client = self.client;
         let source = Source::server(client);
-        let (session, runs) = match named(client, &self.arguments.what).await? {
+        let (session, runs) = match source.named(&self.arguments.what).await? {
             Named::Run(run) => {
                 let session = source.session(&run.session.to_string()).await?;
                 (session, vec![*run])
@@ -139,7 +136,14 @@ impl GoingOn<'_> {
         self.same_place(&session.workspace_key)?;
         let name = session.record.agent.as_str();
         let manifest = self.manifest(name, found).await?;
-        let notes = may_run(name, &manifest, &self.grants, self.asks, self.terminal);
+        let notes = may_run(
+            name,
+            &manifest,
+            &self.grants,
+            self.asks,
+            self.there.place(),
+            self.terminal,
+        );
         let Some(notes) = notes else {
             return Ok(Exit::Denied);
         };
@@ -150,7 +154,7 @@ impl GoingOn<'_> {
 
         let key = WorkspaceKey::from_stored(&session.workspace_key).ok_or_else(|| {
             let place = paths::workspace(&session.workspace_key);
-            let how = paths::how_to_name(&session.workspace_key);
+            let how = paths::how_to_name(&session.workspace_key, false);
             Failure::usage(format!("the session belongs to {place}; {how}"))
         })?;
         let workspace = self.there.claim(&key, &self.grants, self.asks).await?;
@@ -167,7 +171,7 @@ impl GoingOn<'_> {
                     "the session belongs to {}, and not to {}; {}",
                     paths::workspace(key),
                     directory.display(),
-                    paths::how_to_name(key),
+                    paths::how_to_name(key, true),
                 )))
             }
             _ => Ok(()),

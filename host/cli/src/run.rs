@@ -1,18 +1,19 @@
 //! `lastword run`: chooses the host for a run, in this process or another, and plans it.
 //! `remote_run.rs` then performs the run, wherever the host is.
 
-use crate::agent::{self, Found};
+use crate::agent;
 use crate::arguments::{self, Shared};
 use crate::failure::{Exit, Failure};
 use crate::owner::{self, Connection, Patience, Server, Taken};
 use crate::paths::Paths;
 use crate::plan::{Given, Plan};
-use crate::remote_run::RemoteRun;
+use crate::remote_run::{Chosen, RemoteRun, not_there};
 use crate::serving::Held;
 use crate::settings::Settings;
 use crate::signals::Stops;
 use crate::terminal::Terminal;
 use lastword::{Host, HostBuilder};
+use lastword_client::Client;
 use std::path::Path;
 use tracing::Instrument;
 
@@ -30,6 +31,7 @@ pub(crate) async fn run(
 ) -> Result<Exit, Failure> {
     let settings = Settings::load(shared.config_file.as_deref())?;
     let paths = Paths::of(&shared, &settings)?;
+    let terminal = &terminal.raw(arguments.raw);
     let mut command = RunCommand {
         arguments,
         settings: &settings,
@@ -80,19 +82,40 @@ struct RunCommand<'a> {
     terminal: &'a Terminal,
     given: Option<Given>,
     /// The agent, once it is built, and the signals since then.
-    begun: Option<(Found, Stops)>,
+    begun: Option<(Chosen, Stops)>,
     /// The plan and the host for a run in this process, kept from an earlier attempt.
     here: Option<(Plan, HostBuilder)>,
 }
 
 impl RunCommand<'_> {
     /// The agent, built if need be, and signals from then on.
-    fn begin(&mut self, agent: &Path) -> Result<&mut (Found, Stops), Failure> {
+    fn begin(&mut self, agent: &Path) -> Result<&mut (Chosen, Stops), Failure> {
         let begun = match self.begun.take() {
             Some(begun) => begun,
-            None => (agent::find(agent, self.terminal)?, Stops::listen()?),
+            None => {
+                let found = agent::find(agent, self.terminal)?;
+                (Chosen::File(found), Stops::listen()?)
+            }
         };
         Ok(self.begun.insert(begun))
+    }
+
+    /// The same for another host, which may have an agent of that name.
+    async fn begin_at(
+        &mut self,
+        client: &Client,
+        agent: &Path,
+    ) -> Result<&mut (Chosen, Stops), Failure> {
+        if self.begun.is_none()
+            && let Some(name) = agent::name(agent)
+        {
+            if client.agent(name).await?.is_none() {
+                return Err(not_there(name, client.server()));
+            }
+            self.begun = Some((Chosen::Loaded(name.to_owned()), Stops::listen()?));
+        }
+
+        self.begin(agent)
     }
 
     /// Completes when a signal asks to stop.
@@ -109,10 +132,10 @@ impl RunCommand<'_> {
         let (run, place) = (self.arguments.clone(), server.client.server());
         let mut plan = Plan::elsewhere(run, &mut self.given, settings, place, terminal)?;
         let (paths, connection) = (self.paths, Connection::to_other(server.clone()));
-        let (found, stops) = self.begin(&plan.agent)?;
+        let (agent, stops) = self.begin_at(&server.client, &plan.agent).await?;
         let span = tracing::info_span!("command", otel.name = "lastword run", server = place);
         let there = RemoteRun::at(&connection, paths, terminal);
-        let outcome = there.run(&mut plan, found, stops).instrument(span).await;
+        let outcome = there.run(&mut plan, agent, stops).instrument(span).await;
         // The next host to be asked must know it as the same prompt.
         self.arguments.session = plan.session;
         self.arguments.key = plan.key;
@@ -187,10 +210,10 @@ impl RunCommand<'_> {
 
         plan.session = self.arguments.session.take();
         plan.key = self.arguments.key.take();
-        let (found, stops) = self.begin(&plan.agent)?;
+        let (agent, stops) = self.begin(&plan.agent)?;
         let span = tracing::info_span!("command", otel.name = "lastword run");
         let there = RemoteRun::at(&connection, paths, terminal);
-        let mut outcome = there.run(&mut plan, found, stops).instrument(span).await;
+        let mut outcome = there.run(&mut plan, agent, stops).instrument(span).await;
         if let Err(failure) = &mut outcome
             && plan.run.is_none()
         {

@@ -5,6 +5,7 @@ use crate::failure::{Exit, Failure, tell_damaged};
 use crate::paths::{self, Paths};
 use crate::reading::{Listed, Source};
 use crate::settings::Settings;
+use crate::table::{Column, table};
 use crate::terminal::{Terminal, brief, line, to_stdout};
 use crate::units::ago;
 use lastword::clock::SystemClock;
@@ -47,7 +48,7 @@ pub(crate) async fn sessions(
             terminal.note("no sessions yet; `lastword run AGENT` begins one");
             return Ok(Exit::Completed);
         }
-        (false, false) => table(&shown, short(&ids), terminal),
+        (false, false) => listed(&shown, short(&ids), terminal),
     };
 
     // A reader that closed the pipe needs no more output: this is no failure.
@@ -69,17 +70,17 @@ fn short(ids: &[String]) -> usize {
     (SHORT..=36).find(|chars| unique(*chars)).unwrap_or(36)
 }
 
-const COLUMNS: [&str; 7] = [
-    "SESSION",
-    "UPDATED",
-    "AGENT",
-    "MESSAGES",
-    "TOKENS",
-    "WORKSPACE",
-    "TITLE",
+const COLUMNS: [Column; 7] = [
+    Column::left("SESSION"),
+    Column::left("UPDATED"),
+    Column::left("AGENT"),
+    Column::right("MESSAGES"),
+    Column::right("TOKENS"),
+    Column::left("WORKSPACE"),
+    Column::left("TITLE"),
 ];
 
-fn table(rows: &[&Listed], id_chars: usize, terminal: &Terminal) -> String {
+fn listed(rows: &[&Listed], id_chars: usize, terminal: &Terminal) -> String {
     let now = SystemClock::shared().now().0;
     let (narrow, wide) = if terminal.out.terminal {
         (24, 40)
@@ -87,52 +88,22 @@ fn table(rows: &[&Listed], id_chars: usize, terminal: &Terminal) -> String {
         (400, 400)
     };
 
-    let cells: Vec<[String; 7]> = rows
-        .iter()
-        .map(|row| {
-            let record = &row.record;
-            let tokens = record.usage.input_tokens + record.usage.output_tokens;
-            let title = record.title.as_deref().unwrap_or_default();
-            [
-                record.id.to_string()[..id_chars].to_owned(),
-                ago(now, record.updated_ms.0),
-                brief(record.agent.as_str(), narrow),
-                record.messages.to_string(),
-                tokens.to_string(),
-                last(&text::line(&paths::workspace(&row.workspace_key)), narrow),
-                line(title, wide),
-            ]
-        })
-        .collect();
-    let width = |column: usize| {
-        let widths = cells.iter().map(|row| row[column].chars().count());
-        widths.chain([COLUMNS[column].len()]).max().unwrap_or(0)
+    let row = |row: &&Listed| {
+        let record = &row.record;
+        let tokens = record.usage.input_tokens + record.usage.output_tokens;
+        let title = record.title.as_deref().unwrap_or_default();
+        [
+            record.id.to_string()[..id_chars].to_owned(),
+            ago(now, record.updated_ms.0),
+            brief(record.agent.as_str(), narrow),
+            record.messages.to_string(),
+            tokens.to_string(),
+            last(&text::line(&paths::workspace(&row.workspace_key)), narrow),
+            line(title, wide),
+        ]
     };
-
-    let widths: Vec<usize> = (0..COLUMNS.len()).map(width).collect();
-    let print = |row: &[String; 7]| {
-        let mut text = String::new();
-        for (column, cell) in row.iter().enumerate() {
-            let pad = " ".repeat(widths[column] - cell.chars().count());
-            let right = matches!(column, 3 | 4);
-            let (before, after) = if right {
-                (pad, String::new())
-            } else {
-                (String::new(), pad)
-            };
-            text.push_str(&format!("{before}{cell}{after}  "));
-        }
-        text.trim_end().to_owned()
-    };
-
-    let mut text = terminal.out.dim(&print(&COLUMNS.map(str::to_owned)));
-    for row in &cells {
-        text.push('\n');
-        text.push_str(&print(row));
-    }
-
-    text.push('\n');
-    text
+    let cells: Vec<_> = rows.iter().map(row).collect();
+    table(COLUMNS, &cells, terminal)
 }
 
 /// Shortens a path to its end, which says more than its beginning.

@@ -1,11 +1,16 @@
-//! `lastword.toml`: models, and defaults for runs and servers. The file in the current directory
-//! may belong to another person's project. It is therefore refused if it grants anything but a
-//! model, says where keys are sent or data is kept, or lets clients in; `--config-file` accepts the
-//! same file.
+//! Settings files: models, and defaults for runs and servers. The user's own is
+//! `lastword/config.toml` of their configuration directory; over it lies `lastword.toml` of the
+//! current directory, or the file that `--config-file` names. The one of the current directory may
+//! belong to another person's project. It is therefore refused if it grants anything but a model,
+//! says where keys are sent or data is kept, or lets clients in; the other two accept the same.
+
+mod merge;
+mod places;
 
 use crate::arguments::{Listen, NamedAgent, OnLast};
-use crate::external::{self, CommandSettings, External, NetworkSettings};
+use crate::external::{CommandSettings, External, NetworkSettings};
 use crate::failure::Failure;
+use crate::paths;
 use crate::units::{Cost, Deadline, Memory, Size, Span};
 use lastword::mcp::McpConfig;
 use lastword::model::ModelsConfig;
@@ -17,6 +22,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
+/// The file in the current directory.
 const FILE: &str = "lastword.toml";
 
 /// A settings file.
@@ -55,7 +61,6 @@ pub(crate) struct RunSettings {
     pub(crate) max_cost: Option<Cost>,
     pub(crate) max_tool_calls: Option<u32>,
     pub(crate) max_wakes: Option<u32>,
-    /// Relative to the file.
     pub(crate) data_dir: Option<PathBuf>,
 }
 
@@ -106,7 +111,7 @@ impl PermissionSettings {
     }
 }
 
-/// Defaults of `lastword serve`, under the names of its options. Paths are relative to the file.
+/// Defaults of `lastword serve`, under the names of its options.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct ServeSettings {
@@ -175,29 +180,50 @@ impl ServeSettings {
             .find(|(_, is_set)| *is_set)
             .map(|(name, _)| name)
     }
-
-    fn relative_to(&mut self, folder: &Path) {
-        let paths = self.root.iter_mut().chain(self.agents.values_mut());
-        for path in paths.chain(&mut self.token_file) {
-            *path = folder.join(&*path);
-        }
-    }
 }
 
 impl Settings {
-    /// Reads the file that was named, or the one in the current directory if there is one.
+    /// Reads the user's own file, and over it the one that was named, or else the one in the current
+    /// directory. Those that are not named need not be there.
     pub(crate) fn load(named: Option<&Path>) -> Result<Self, Failure> {
-        let path = named.unwrap_or(Path::new(FILE));
-        let text = match lastword::file::read_text(path) {
+        let own = match paths::own_settings() {
+            Some(file) => Self::read(&file)?.unwrap_or_default(),
+            None => Self::default(),
+        };
+
+        if let Some(file) = named {
+            let settings = Self::read(file)?.ok_or_else(|| {
+                Failure::usage(format!(
+                    "there are no settings {}; name another file with `--config-file`",
+                    file.display()
+                ))
+            })?;
+            return Ok(own.under_named(settings));
+        }
+
+        let Some(folder) = Self::read(Path::new(FILE))? else {
+            return Ok(own);
+        };
+        folder.refuse_places()?;
+        folder.refuse_services()?;
+        folder.refuse_doors()?;
+        folder.refuse_grants()?;
+        folder.refuse_external()?;
+        folder.refuse_compile()?;
+        Ok(own.under_folder(folder))
+    }
+
+    /// Reads a file; `None` if there is none.
+    fn read(file: &Path) -> Result<Option<Self>, Failure> {
+        use std::io::ErrorKind::{NotADirectory, NotFound};
+        let text = match lastword::file::read_text(file) {
             Ok(text) => text,
-            Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Self::default());
-            }
+            Err(error) if matches!(error.kind(), NotFound | NotADirectory) => return Ok(None),
             Err(error) => {
                 return Err(Failure::usage(format!(
-                    "cannot read the settings {}: {error}; name another file with \
-                     `--config-file`",
-                    path.display()
+                    "cannot read the settings {}: {error}; make it a file that you can read, or \
+                     remove it",
+                    file.display()
                 )));
             }
         };
@@ -205,30 +231,13 @@ impl Settings {
         let mut settings: Self = toml::from_str(&text).map_err(|error| {
             let what = error.to_string();
             Failure::usage(format!(
-                "cannot use the settings {}: {}; correct the file, or name another with \
-                 `--config-file`",
-                path.display(),
+                "cannot use the settings {}: {}; correct the file",
+                file.display(),
                 what.trim_end()
             ))
         })?;
-        if named.is_none() {
-            settings.refuse_places()?;
-            settings.refuse_services()?;
-            settings.refuse_doors()?;
-            settings.refuse_grants()?;
-            settings.refuse_external()?;
-            settings.refuse_compile()?;
-        }
-
-        let folder = path.parent().unwrap_or(Path::new(""));
-        if let Some(data) = &mut settings.run.data_dir {
-            *data = folder.join(&*data);
-        }
-
-        settings.serve.relative_to(folder);
-        settings.commands.relative_to(folder);
-        external::secrets_relative_to(&mut settings.secrets, folder);
-        Ok(settings)
+        settings.complete_paths(file)?;
+        Ok(Some(settings))
     }
 
     /// Returns the builder for every host of this command line: no run may do what the settings

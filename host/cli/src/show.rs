@@ -25,6 +25,7 @@ pub(crate) async fn show(
 ) -> Result<Exit, Failure> {
     let settings = Settings::load(shared.config_file.as_deref())?;
     let paths = Paths::of(shared, &settings)?;
+    let terminal = &terminal.raw(arguments.raw);
     let source = Source::of(shared, &paths)?;
     let session = source.session(&arguments.session).await?;
     let events = source.events(session.record.id).await?;
@@ -44,6 +45,7 @@ pub(crate) async fn show(
         let mut page = Page {
             text: String::new(),
             out: terminal.out,
+            verbose: terminal.verbose,
         };
         page.session(&session);
         for run in &runs {
@@ -107,22 +109,24 @@ impl Shown {
         })
     }
 
-    fn end(&self) -> String {
+    fn end(&self, verbose: bool) -> String {
+        let run = format!(" · run {}", self.row.id);
         match (&self.row.receipt, self.row.state) {
             (Some(receipt), _) => {
-                let mut end = view::end(receipt, self.took_us);
+                let mut end = view::end(receipt, self.took_us, verbose);
+                end.push_str(&run);
                 if let Some(detail) = &receipt.detail {
                     end.push_str(&format!("\n  {}", line(detail, 1000)));
                 }
                 end
             }
-            (None, _) if self.left => {
-                "awaiting recovery: its host is gone, and the next start writes its end".to_owned()
-            }
+            (None, _) if self.left => format!(
+                "awaiting recovery: its host is gone, and the next start writes its end{run}"
+            ),
             (None, RunState::Held) => {
-                "held: its host ended before it began, and it waits to be resumed".to_owned()
+                format!("held: its host ended before it began, and it waits to be resumed{run}")
             }
-            (None, state) => format!("{state} now"),
+            (None, state) => format!("{state} now{run}"),
         }
     }
 }
@@ -145,6 +149,8 @@ fn question(event: &Event) -> Option<String> {
 struct Page {
     text: String,
     out: Stream,
+    /// Whether every figure is wanted.
+    verbose: bool,
 }
 
 impl Page {
@@ -152,15 +158,19 @@ impl Page {
         let record = &session.record;
         let title = record.title.as_deref().unwrap_or("(no title)");
         self.line(&self.out.bold(&line(title, 200)));
-        let about = format!(
-            "session {} · agent {} · workspace {} · {} · {} + {} tokens",
+        let mut about = format!(
+            "session {} · agent {} · workspace {} · {}",
             record.id,
             text::line(record.agent.as_str()),
             text::line(&paths::workspace(&session.workspace_key)),
             units::count(record.messages, "message"),
-            record.usage.input_tokens,
-            record.usage.output_tokens,
         );
+        let usage = &record.usage;
+        let tokens = view::tokens(usage.input_tokens, usage.output_tokens, self.verbose);
+        if let Some(tokens) = tokens {
+            about.push_str(&format!(" · {tokens}"));
+        }
+
         self.line(&self.out.dim(&about));
     }
 
@@ -178,7 +188,7 @@ impl Page {
             self.aside(asked);
         }
 
-        self.line(&self.out.dim(&format!("— {}", run.end())));
+        self.line(&self.out.dim(&format!("— {}", run.end(self.verbose))));
     }
 
     fn message(&mut self, message: &Message) {

@@ -8,6 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
+/// The word of a process that a second signal ends.
+const LEAVING: &str = "a second signal: leaving at once; what has no end on disk yet gets it from its host, or at the next \
+     start";
+
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
@@ -47,6 +51,7 @@ impl Stops {
                     () = received(&mut hangup) => (Stop::Shutdown, false),
                 };
                 if insists && before.swap(true, Ordering::Relaxed) {
+                    printer().at_once(LEAVING);
                     std::process::exit(Exit::Cancelled.code());
                 }
                 printer().hurry();

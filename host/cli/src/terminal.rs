@@ -14,6 +14,8 @@ pub(crate) struct Terminal {
     pub(crate) err: Stream,
     /// Whether a person may be typing on standard input.
     pub(crate) reads: bool,
+    /// Whether every figure is wanted.
+    pub(crate) verbose: bool,
 }
 
 /// The properties of one output stream.
@@ -21,6 +23,7 @@ pub(crate) struct Terminal {
 pub(crate) struct Stream {
     pub(crate) terminal: bool,
     colour: bool,
+    raw: bool,
 }
 
 const DIM: &str = "\x1b[2m";
@@ -32,20 +35,28 @@ const YELLOW: &str = "\x1b[33m";
 const RESET: &str = "\x1b[0m";
 
 impl Terminal {
-    pub(crate) fn new(no_color: bool) -> Self {
+    pub(crate) fn new(no_color: bool, verbose: bool) -> Self {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let plain = no_color || set("NO_COLOR") || dumb;
         let stream = |terminal: bool| Stream {
             terminal,
             colour: terminal && !plain,
+            raw: false,
         };
 
         Self {
             out: stream(io::stdout().is_terminal()),
             err: stream(io::stderr().is_terminal()),
             reads: io::stdin().is_terminal(),
+            verbose,
         }
+    }
+
+    /// The same, with an agent's words on standard output as they are if `raw` is set.
+    pub(crate) fn raw(self, raw: bool) -> Self {
+        let out = Stream { raw, ..self.out };
+        Self { out, ..self }
     }
 
     /// Clean lines as they are, on standard error.
@@ -107,15 +118,17 @@ impl Stream {
         Self {
             terminal: false,
             colour: false,
+            raw: false,
         }
     }
 
-    /// An agent's words: as they are for a program, harmless for a terminal.
+    /// An agent's words, harmless for a terminal: what a pipe or a file takes may be shown at one
+    /// later. As they are if that was asked for.
     pub(crate) fn words<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        if self.terminal {
-            clean(text)
-        } else {
+        if self.raw {
             Cow::Borrowed(text)
+        } else {
+            clean(text)
         }
     }
 
@@ -218,6 +231,14 @@ mod tests {
         assert_eq!(clean("a\u{202e}b\u{2066}c"), r"a\u{202e}b\u{2066}c");
         let prose = "שלום مرحبا ❤\u{fe0f} 👩\u{200d}🚀 می\u{200c}خواهم";
         assert_eq!(clean(prose), prose);
+    }
+
+    #[test]
+    fn words_are_clean_unless_they_are_asked_for_as_they_are() {
+        let mut stream = Stream::plain();
+        assert_eq!(stream.words("a\x1b[2J"), r"a\u{1b}[2J");
+        stream.raw = true;
+        assert_eq!(stream.words("a\x1b[2J"), "a\x1b[2J");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 /// A length of time: `500ms`, `30s`, `1m30s`, `2h`, `30d`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct Span(pub(crate) Duration);
 
@@ -15,7 +15,7 @@ pub(crate) struct Span(pub(crate) Duration);
 pub(crate) struct Deadline(pub(crate) Option<Duration>);
 
 /// An amount of memory: `64MiB`, `1048576`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct Memory(pub(crate) u64);
 
@@ -25,7 +25,7 @@ pub(crate) struct Memory(pub(crate) u64);
 pub(crate) struct Size(pub(crate) u64);
 
 /// A sum of money, in millionths of a US dollar: `0.50`, `2`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "Written")]
 pub(crate) struct Cost(pub(crate) u64);
 

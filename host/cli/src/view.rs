@@ -1,7 +1,7 @@
 //! Shows a run's events: to people, as text while it arrives and one line at the end; to programs,
 //! as the log itself.
 
-use crate::hints;
+use crate::hints::{self, Place};
 use crate::rendering;
 use crate::terminal::{self, Terminal, to_stdout};
 use crate::units::{self, time};
@@ -22,11 +22,11 @@ pub(crate) enum View {
 }
 
 impl View {
-    pub(crate) fn new(json: bool, terminal: &Terminal) -> Self {
+    pub(crate) fn new(json: bool, place: Place, terminal: &Terminal) -> Self {
         if json {
             Self::Json
         } else {
-            Self::People(Box::new(People::new(*terminal)))
+            Self::People(Box::new(People::new(place, *terminal)))
         }
     }
 
@@ -72,7 +72,7 @@ impl View {
         }
 
         let took = people.took_us();
-        let end = end(receipt, took);
+        let end = end(receipt, took, terminal.verbose);
         terminal.note(&match session {
             Some(session) => format!("{end} · go on with --session {session}"),
             None => end,
@@ -83,9 +83,14 @@ impl View {
 pub(crate) const NOT_YET: &str = "the disk has not taken the run's end yet, so this receipt is provisional: \
     what was said until the last commit is kept, and the next start writes the end";
 
-/// A receipt in one line.
-pub(crate) fn end(receipt: &Receipt, took_us: Option<u64>) -> String {
-    let usage = &receipt.usage;
+/// A receipt in one line. Figures of nothing, and times below a millisecond, are left out unless
+/// every figure is wanted.
+pub(crate) fn end(receipt: &Receipt, took_us: Option<u64>, verbose: bool) -> String {
+    let timed = |what: &str, us: u64| {
+        let worth_telling = verbose || us >= 1000;
+        worth_telling.then(|| format!("{what} {}", time(us)))
+    };
+
     let mut figures = vec![
         receipt.state.to_string(),
         format!("cause {}", receipt.cause),
@@ -94,9 +99,9 @@ pub(crate) fn end(receipt: &Receipt, took_us: Option<u64>) -> String {
         figures.push(receipt.finish_reason.to_string());
     }
 
-    figures.extend(took_us.map(|us| format!("took {}", time(us))));
+    figures.extend(took_us.and_then(|us| timed("took", us)));
     if !matches!(receipt.cause, Cause::Returned(_)) {
-        figures.push(format!("stopped in {}", time(receipt.stop_us)));
+        figures.extend(timed("stopped in", receipt.stop_us));
     }
 
     if !receipt.persisted {
@@ -104,22 +109,26 @@ pub(crate) fn end(receipt: &Receipt, took_us: Option<u64>) -> String {
         return terminal::line(&figures.join(" · "), 400);
     }
 
-    figures.extend(
-        receipt
-            .epilogue_us
-            .map(|us| format!("epilogue {}", time(us))),
-    );
-    figures.push(format!("saved in {}", time(receipt.persist_us)));
-    figures.push(format!("{} of text", units::bytes(receipt.text_bytes)));
-    figures.push(format!(
-        "{} + {} tokens",
-        usage.input_tokens, usage.output_tokens
-    ));
+    figures.extend(receipt.epilogue_us.and_then(|us| timed("epilogue", us)));
+    figures.extend(timed("saved in", receipt.persist_us));
+    if verbose || receipt.text_bytes > 0 {
+        figures.push(format!("{} of text", units::bytes(receipt.text_bytes)));
+    }
+
+    let usage = &receipt.usage;
+    figures.extend(tokens(usage.input_tokens, usage.output_tokens, verbose));
     terminal::line(&figures.join(" · "), 400)
+}
+
+/// The tokens of the prompts and of the answers; `None` if models used none, unless every figure is
+/// wanted.
+pub(crate) fn tokens(input: u64, output: u64, verbose: bool) -> Option<String> {
+    (verbose || input > 0 || output > 0).then(|| format!("{input} + {output} tokens"))
 }
 
 /// The view for people.
 pub(crate) struct People {
+    place: Place,
     terminal: Terminal,
     /// Whether the last character on standard output was no new line.
     mid_line: bool,
@@ -132,8 +141,9 @@ pub(crate) struct People {
 }
 
 impl People {
-    fn new(terminal: Terminal) -> Self {
+    fn new(place: Place, terminal: Terminal) -> Self {
         Self {
+            place,
             terminal,
             mid_line: false,
             reasoning: false,
@@ -291,7 +301,9 @@ impl People {
         };
 
         Some(match &receipt.cause {
-            Cause::Limit(kind) if kind == "wakes" => format!("{told}; `--max-wakes` allows more"),
+            Cause::Limit(kind) if kind == "wakes" && self.place == Place::Here => {
+                format!("{told}; `--max-wakes` allows more")
+            }
             Cause::AgentError if hint::names_rule(&told) => format!("{told}; {}", hints::RULES),
             _ => told,
         })

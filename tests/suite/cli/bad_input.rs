@@ -138,6 +138,9 @@ fn a_session_of_another_agent_or_place() {
     );
     let elsewhere = [&latest[..], &["--workspace", "."]].concat();
     refused(&shell, &elsewhere, &["belongs to", "without `--workspace`"]);
+    let done = shell.probe("echo x", &other).exits(2);
+    let done = done.tells(&["belongs to the agent `probe`", "`--name probe`"]);
+    assert!(!done.err.contains("--workspace"), "{done:?}");
 }
 
 #[test]
@@ -191,6 +194,31 @@ fn a_database_that_is_none() {
         let done = shell.lastword(arguments).exits(2);
         done.tells(&["lastword.db", "not a database", "--data-dir"]);
     }
+}
+
+#[test]
+fn what_is_no_data_directory_is_not_read_as_an_empty_one() {
+    let shell = Shell::new();
+    let file = shell.file("file.txt", "x");
+    let folder = shell.folder.path().to_str().unwrap();
+    for place in [&file[..], folder] {
+        for command in ["sessions", "runs", "questions", "grants", "doctor"] {
+            let done = shell.lastword(&[command, "--data-dir", place]).exits(2);
+            done.tells(&["is no data directory of lastword", "--data-dir"]);
+        }
+    }
+
+    std::fs::create_dir(shell.data()).unwrap();
+    for (command, told) in [
+        ("sessions", "no sessions yet"),
+        ("runs", "no runs yet"),
+        ("questions", "no question is open"),
+        ("grants", "no answer has granted"),
+    ] {
+        let done = shell.lastword(&[command]).exits(0);
+        assert!(done.tells(&[told]).out.is_empty());
+    }
+    assert_eq!(std::fs::read_dir(shell.data()).unwrap().count(), 0);
 }
 
 #[test]

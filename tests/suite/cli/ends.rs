@@ -8,10 +8,54 @@ use lastword_tests::check::violations;
 #[test]
 fn what_an_agent_says_is_what_stdout_holds() {
     let shell = Shell::new();
-    let done = shell.probe("echo Hello \x1b[31mthere", &[]).exits(0);
-    assert_eq!(done.out, "Hello \x1b[31mthere");
+    let done = shell.probe("echo Hello there", &[]).exits(0);
+    assert_eq!(done.out, "Hello there");
     done.tells(&["completed", "cause returned", "end_turn", "--session "]);
     assert_eq!(violations(&shell.data()), [""; 0]);
+}
+
+#[test]
+fn what_a_terminal_would_obey_is_escaped_in_a_pipe_too() {
+    let shell = Shell::new();
+    let (prompt, escaped) = ("echo a\x1b[2Jb", r"a\u{1b}[2Jb");
+    assert_eq!(shell.probe(prompt, &[]).exits(0).out, escaped);
+    assert_eq!(shell.probe(prompt, &["--raw"]).exits(0).out, "a\x1b[2Jb");
+    for command in ["show", "export", "follow"] {
+        let shown = shell.lastword(&[command]).exits(0).out;
+        assert!(
+            shown.contains(escaped) && !shown.contains('\x1b'),
+            "{shown}"
+        );
+        let shown = shell.lastword(&[command, "--raw"]).exits(0).out;
+        assert!(shown.contains("a\x1b[2Jb"), "{shown}");
+    }
+
+    // In JSON the same words are exact, and its strings can be read.
+    shell.probe("echo a\u{202e}b", &[]).exits(0);
+    for command in [&["show", "--json"][..], &["export", "--format", "json"]] {
+        let json = shell.lastword(command).exits(0).out;
+        let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+        assert!(json.to_string().contains("a\u{202e}b"), "{json}");
+    }
+}
+
+#[test]
+fn receipts_leave_out_what_says_nothing() {
+    let shell = Shell::new();
+    let quiet = shell.probe("echo x", &[]).exits(0);
+    for words in ["0 + 0 tokens", "µs"] {
+        assert!(!quiet.err.contains(words), "{quiet:?}");
+    }
+    quiet.tells(&["completed", "1 byte of text"]);
+    let whole = shell.probe("echo x", &["-v"]).exits(0);
+    whole.tells(&["0 + 0 tokens", "saved in", "took"]);
+    let shown = shell.lastword(&["show"]).exits(0).out;
+    assert!(
+        !shown.contains("0 + 0 tokens") && !shown.contains("µs"),
+        "{shown}"
+    );
+    let shown = shell.lastword(&["show", "-v"]).exits(0).out;
+    assert_eq!(shown.matches("0 + 0 tokens").count(), 2, "{shown}");
 }
 
 #[test]

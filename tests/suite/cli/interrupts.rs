@@ -20,7 +20,7 @@ fn left(shell: &Shell) -> (RunState, Option<String>, String) {
 #[test]
 fn ctrl_c_keeps_every_word_and_tells_the_receipt() {
     let shell = Shell::new();
-    let mut run = shell.start("spin before", &[]);
+    let mut run = shell.start("spin before", &["-v"]);
     run.until("before");
     run.signal("INT");
     let done = run.end().exits(130);

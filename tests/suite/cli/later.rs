@@ -61,6 +61,73 @@ fn a_queue_is_listed_and_changed() {
     assert_eq!(violations(&shell.data()), [""; 0]);
 }
 
+/// Returns the shortest beginning that can name this id, which none of the others shares.
+fn beginning<'a>(id: &'a str, others: &[&str]) -> &'a str {
+    let unique = |length: &usize| {
+        let shared = |other: &&&str| other.starts_with(&id[..*length]);
+        others.iter().filter(shared).count() <= 1
+    };
+    &id[..(4..=36).find(unique).expect("ids differ")]
+}
+
+#[test]
+fn a_run_is_named_by_a_unique_beginning_of_its_id() {
+    let shell = Shell::new();
+    let served = Served::start(&shell, &[]);
+    let ask = |prompt: &str, options: &[&str]| {
+        let options = [&["--detach"], options].concat();
+        shell.probe(prompt, &options).exits(0).out.trim().to_owned()
+    };
+    let running = ask("spin before", &[]);
+    let second = ask("echo second", &["--session", "latest"]);
+    let third = ask("echo third", &["--session", "latest"]);
+    let session = shell.sessions()[0].record.id.to_string();
+    let ids = [&running[..], &second, &third, &session];
+    let shown = shell.lastword(&["show"]).exits(0).out;
+    for id in &ids[..3] {
+        assert!(shown.contains(&format!(" · run {id}\n")), "{shown}");
+    }
+
+    let many = shell.lastword(&["queue", "latest", "--withdraw", &third[..4]]);
+    many.exits(2)
+        .tells(&["more than one run begins with", &second, &third]);
+    let second = beginning(&second, &ids);
+    shell
+        .lastword(&["queue", "latest", "--edit", second, "echo other"])
+        .exits(0);
+    let third = beginning(&third, &ids);
+    let gone = shell.lastword(&["queue", "latest", "--withdraw", third]);
+    assert!(gone.exits(0).out.contains("cancelled"));
+    let none = shell.lastword(&["queue", "latest", "--withdraw", "ffffffff"]);
+    none.exits(2).tells(&["there is no run ffffffff"]);
+    let running = beginning(&running, &ids);
+    let stopped = shell.lastword(&["cancel", running]).exits(0);
+    assert!(stopped.out.contains(&ids[0]), "{stopped:?}");
+    let none = shell.lastword(&["cancel", "ffffffff"]).exits(2);
+    none.tells(&["there is no run or session ffffffff"]);
+    let resumed = shell.lastword(&["resume", third]).exits(0);
+    assert_eq!(resumed.out, "third");
+    served.end();
+    assert_eq!(violations(&shell.data()), [""; 0]);
+}
+
+#[test]
+fn an_ambiguous_beginning_lists_the_sessions() {
+    let shell = Shell::new();
+    shell.probe("echo first", &[]).exits(0);
+    shell.probe("echo second", &[]).exits(0);
+    let sessions = shell.sessions();
+    let ids: Vec<String> = sessions
+        .iter()
+        .map(|session| session.record.id.to_string())
+        .collect();
+    for command in [&["show", &ids[0][..4]][..], &["cancel", &ids[0][..4]]] {
+        let done = shell.lastword(command).exits(2);
+        done.tells(&["more than one session begins with", "echo first"])
+            .tells(&[&ids[0], &ids[1]]);
+    }
+}
+
 /// A session with one held prompt, without a process that owns its data directory.
 fn held() -> Shell {
     let shell = Shell::new();

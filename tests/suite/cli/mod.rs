@@ -12,9 +12,12 @@ mod ends;
 mod files;
 mod first;
 mod folded;
+mod follow;
 mod interrupts;
 mod kept;
 mod later;
+mod lists;
+mod manual;
 mod mcp;
 mod models;
 mod permissions;
@@ -22,6 +25,7 @@ mod questions;
 mod reading;
 mod resources;
 mod served;
+mod settings;
 mod starts;
 mod telemetry;
 mod terminal;
@@ -105,6 +109,13 @@ impl Shell {
         self.home.path().join("data")
     }
 
+    /// Writes the user's own settings.
+    fn own_settings(&self, content: &str) {
+        let folder = self.home.path().join("config/lastword");
+        std::fs::create_dir_all(&folder).expect("a folder can be made");
+        std::fs::write(folder.join("config.toml"), content).expect("a file can be written");
+    }
+
     /// Writes a file into the folder and answers its path.
     fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
         let path = self.folder.path().join(name);
@@ -125,6 +136,7 @@ impl Shell {
         command
             .env_remove("RUST_LOG")
             .env_remove("NOTIFY_SOCKET")
+            .env("XDG_CONFIG_HOME", self.home.path().join("config"))
             .env("LASTWORD_DATA_DIR", self.data())
             .env(
                 "LASTWORD_CACHE_DIR",

@@ -85,9 +85,11 @@ fn an_answer_grants_for_longer_until_it_is_revoked() {
     );
     let listed = shell.lastword(&["grants", "list", "--json"]).exits(0);
     assert_eq!(lines(&listed)[0]["grant"]["id"], grant);
-    shell.lastword(&["grants", "revoke", &grant]).exits(0);
+    shell.lastword(&["grants", "revoke", &grant[..13]]).exits(0);
     let revoked = shell.lastword(&["grants", "revoke", &grant]).exits(2);
     revoked.tells(&["there is no grant"]);
+    let none = shell.lastword(&["grants", "revoke", "ffffffff"]).exits(2);
+    none.tells(&["there is no grant ffffffff", "lastword grants"]);
     let denied = shell.probe(CHILD, &["--no-ask"]).exits(0);
     assert!(denied.out.contains("the rule `run-agents"), "{denied:?}");
     denied.tells(&["`--allow RULE`"]);
@@ -197,7 +199,7 @@ fn answers_that_say_nothing() {
         (&["latest", "yes", "please"], "leave them out"),
         (&["latest", "yes", "--rule", "tools"], "`--rule` says"),
         (&["latest", "maybe"], "invalid value 'maybe'"),
-        (&["abc", "yes"], "`abc` is no question"),
+        (&["abc", "yes"], "`abc` is not a question id"),
         (&["ffffffff", "yes"], "no open question"),
         (
             &["01990b6e-7c1d-7aa0-9f2e-0c5a4d1b7e55", "yes"],

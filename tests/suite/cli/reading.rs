@@ -145,8 +145,18 @@ fn help_is_there_for_each_command() {
         &["delete", "--help"],
         &["export", "--help"],
         &["backup", "--help"],
+        &["runs", "--help"],
+        &["follow", "--help"],
+        &["agents", "--help"],
+        &["grants", "revoke", "--help"],
+        &["mcp", "login", "--help"],
+        &["completions", "--help"],
+        &["man", "--help"],
     ] {
         let done = shell.lastword(arguments).exits(0);
+        let place = |heading: &str| done.out.find(&format!("\n{heading}:\n"));
+        assert!(place("Options") < place("Everywhere"), "{done:?}");
+        assert!(place("Limits") < place("Everywhere"), "{done:?}");
         assert!(done.out.contains("Usage: lastword"), "{done:?}");
         assert!(!done.out.contains('\x1b'), "colours in a pipe: {done:?}");
     }

@@ -137,7 +137,8 @@ fn a_second_signal_leaves_at_once() {
     served.started.signal("TERM");
     served.started.until_told("a second signal leaves at once");
     served.started.signal("TERM");
-    served.started.end().exits(130);
+    let left = served.started.end().exits(130);
+    left.tells(&["a second signal: leaving at once"]);
     shell
         .probe("echo x", &[])
         .exits(0)

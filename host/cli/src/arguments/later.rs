@@ -1,15 +1,33 @@
-//! The arguments of the commands about existing sessions: cancel, queue, resume, rename, delete,
-//! export, doctor, backup.
+//! The arguments of the commands about existing sessions: follow, cancel, queue, resume, rename,
+//! delete, export, doctor, backup.
 
 use clap::{Args, ValueEnum};
-use lastword::id::RunId;
 use std::path::PathBuf;
+
+const FOLLOW: &str = "\
+Of a session: the run that goes on, else the first that waits, else the last one. Ctrl-C leaves the
+run alone; `lastword cancel` stops it. The exit code is that of `lastword run`.";
+
+/// Print what a run said from its beginning, and what it says until it ends.
+#[derive(Debug, Args)]
+#[command(after_help = FOLLOW)]
+pub(crate) struct Follow {
+    /// The id of a run or a session, the unique beginning of one, or `latest` (a session)
+    #[arg(value_name = "RUN|SESSION", default_value = "latest")]
+    pub(crate) what: String,
+    /// Print the run's events as they are logged, one JSON object per line
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print an agent's words as they are, with what a terminal would obey; else it is escaped
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) raw: bool,
+}
 
 /// Stop a run, or all that a session does: the run that goes on, every prompt that waits, and the
 /// time or answer that it waits for.
 #[derive(Debug, Args)]
 pub(crate) struct Cancel {
-    /// A run's id, a session's id or the unique beginning of one, or `latest`
+    /// The id of a run or a session, the unique beginning of one, or `latest` (a session)
     #[arg(value_name = "RUN|SESSION")]
     pub(crate) what: String,
     /// Print one receipt per line, as JSON
@@ -23,12 +41,13 @@ pub(crate) struct Queue {
     /// A session's id, the unique beginning of one, or `latest`
     #[arg(value_name = "SESSION", default_value = "latest")]
     pub(crate) session: String,
-    /// Ask something else with a prompt that waits; what is attached to it stays
+    /// Ask something else with a prompt that waits, by its id or the unique beginning of one; what
+    /// is attached to it stays
     #[arg(long, num_args = 2, value_names = ["RUN", "TEXT"], conflicts_with = "withdraw")]
     pub(crate) edit: Vec<String>,
-    /// Take a prompt back that waits
+    /// Take a prompt back that waits, by its id or the unique beginning of one
     #[arg(long, value_name = "RUN")]
-    pub(crate) withdraw: Option<RunId>,
+    pub(crate) withdraw: Option<String>,
     /// Print one JSON object per line
     #[arg(long)]
     pub(crate) json: bool,
@@ -47,7 +66,7 @@ it loaded.";
 #[derive(Debug, Args)]
 #[command(after_help = RESUME)]
 pub(crate) struct Resume {
-    /// A run's id, a session's id or the unique beginning of one, or `latest`
+    /// The id of a run or a session, the unique beginning of one, or `latest` (a session)
     #[arg(value_name = "RUN|SESSION", default_value = "latest")]
     pub(crate) what: String,
     /// The agent: a .wasm file, or the folder of a crate
@@ -64,6 +83,9 @@ pub(crate) struct Resume {
     /// Print the run's events as they are logged, one JSON object per line
     #[arg(long)]
     pub(crate) json: bool,
+    /// Print an agent's words as they are, with what a terminal would obey; else it is escaped
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) raw: bool,
 }
 
 /// Give a session another title.
@@ -94,6 +116,9 @@ pub(crate) struct Export {
     /// For people or for programs
     #[arg(short, long, value_name = "FORMAT", default_value = "md")]
     pub(crate) format: Format,
+    /// Write what was said as it is, with what a terminal would obey; else Markdown has it escaped
+    #[arg(long)]
+    pub(crate) raw: bool,
 }
 
 const DOCTOR: &str = "\

@@ -3,7 +3,6 @@
 
 use crate::units::Cost;
 use clap::{Args, Subcommand, ValueEnum};
-use lastword::id::GrantId;
 use lastword::permission::{InvalidRule, Rule};
 use std::path::PathBuf;
 
@@ -140,9 +139,9 @@ pub(crate) enum OfGrants {
     List(ListGrants),
     /// Take one back, for every decision from now on
     Revoke {
-        /// A grant's id
+        /// A grant's id, or the unique beginning of one
         #[arg(value_name = "GRANT")]
-        grant: GrantId,
+        grant: String,
     },
 }
 
