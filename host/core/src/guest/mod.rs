@@ -6,7 +6,7 @@ pub(crate) mod budget;
 pub(crate) mod control;
 mod convert;
 pub(crate) mod decider;
-mod failure;
+pub(crate) mod failure;
 pub(crate) mod files;
 pub(crate) mod log;
 pub(crate) mod model;
@@ -43,14 +43,14 @@ impl Capabilities {
                 control: Arc::clone(control),
                 conversation: None,
             },
-            model: model::Model::denied(control),
+            model: model::Model::new(control, Err(failure::nothing_granted())),
             tools: tools::Tools {
                 control: Arc::clone(control),
-                granted: None,
+                granted: Err(failure::nothing_granted()),
             },
             state: state::State {
                 control: Arc::clone(control),
-                values: None,
+                values: Err(failure::nothing_granted()),
             },
             control: control::ControlHost(Arc::clone(control)),
             log: log::Log {
@@ -59,7 +59,7 @@ impl Capabilities {
             },
             secrets: secrets::SecretsHost {
                 control: Arc::clone(control),
-                granted: None,
+                granted: Err(failure::nothing_granted()),
             },
         }
     }

@@ -116,6 +116,11 @@ impl Host {
                 names.join(", ")
             ))
         })?;
+        if let Some(config) = &child.config {
+            let checked = agent.inner.check_config(config);
+            checked.map_err(ToolError::invalid)?;
+        }
+
         let workspace = self.workspace(child.parent.workspace);
         let workspace = workspace.map_err(|error| unavailable(error.to_string()))?;
         let session = workspace.new_child_session(&agent, child.parent.session);

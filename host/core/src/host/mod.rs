@@ -8,6 +8,7 @@ mod bounds;
 mod builder;
 mod children;
 mod closing;
+mod config_schema;
 mod error;
 mod health;
 mod held_prompts;

@@ -9,7 +9,7 @@ use super::waiting::{self, Waiter};
 use super::{Cause, OutputBounds, Receipt, RunOutcome, RunUsage, Transcript, Wait};
 use crate::guest::control::Control;
 use crate::guest::log::Journal;
-use crate::guest::{Capabilities, part_from_guest, part_to_guest};
+use crate::guest::{Capabilities, files, part_from_guest, part_to_guest};
 use futures_util::FutureExt;
 use lastword_sandbox::bindings::exports::lastword::agent::{epilogue, turn};
 use lastword_sandbox::{
@@ -17,6 +17,7 @@ use lastword_sandbox::{
 };
 use lastword_store::{Latch, RunOutputBuffer, Sealed, StoreError};
 use lastword_types::session::{FinishReason, PartBody};
+use serde::de::IgnoredAny;
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -134,18 +135,19 @@ async fn drive_guest(
 ) {
     let live = &job.live;
     let journal = Journal::new(Some(live.id));
-    let (state, meter) = prepare(dispatcher, job, output, &journal);
+    let prepared = prepare(dispatcher, job, output, &journal);
     live.control.begin(live.times().run_deadline);
     let called = call(
         &dispatcher.engine,
         &job.agent.loaded,
-        state,
+        prepared.state,
         &live.interrupt,
         at_limits(dispatcher, job),
         CallRun(prompt(job)),
     )
     .await;
-    let (usage, wait) = conclude(job, output, &journal, &meter, called);
+    let (meter, unseen) = (&prepared.meter, prepared.unseen.as_deref());
+    let (usage, wait) = conclude(job, output, &journal, meter, unseen, called);
     *left = GuestExit::of(dispatcher, job, output, usage, wait);
     let Some(GuestExit { sealed, ending, .. }) = left else {
         return;
@@ -239,6 +241,7 @@ fn conclude(
     output: &Arc<RunOutputBuffer>,
     journal: &Journal,
     meter: &Meter,
+    unseen: Option<&str>,
     called: CallResult<Capabilities, Answer>,
 ) -> (RunUsage, Option<Wait>) {
     let live = &job.live;
@@ -255,17 +258,11 @@ fn conclude(
 
     let (cause, detail) = match called.outcome {
         Ok(Ok(outcome)) => {
-            if let Some(json) = outcome.output_json {
-                let part = PartBody::Other {
-                    kind: "output".to_owned(),
-                    json,
-                };
-                if let Err(error) = output.part(part.into(), None) {
-                    tracing::warn!(run = %live.id, %error, "the agent's output was not taken");
-                }
-            }
+            let taken = outcome
+                .output_json
+                .map_or(Ok(()), |json| take_output(job, output, json));
             let end = returned(outcome.finish.as_deref());
-            match waits_for(job, &outcome.extra) {
+            match taken.and_then(|()| waits_for(job, &outcome.extra)) {
                 Err(why) => (Cause::AgentError, Some(why)),
                 Ok(Some(read)) if end.0 == Cause::Returned(FinishReason::Waiting) => {
                     let carried = job.prompt.carried.unwrap_or_default();
@@ -280,15 +277,41 @@ fn conclude(
                 Ok(_) => end,
             }
         }
-        Ok(Err(failure)) => (
-            Cause::AgentError,
-            Some(format!("{} ({})", failure.message, failure.code)),
-        ),
-        Err(fault) => failed(fault, journal.last_words()),
+        Ok(Err(failure)) => {
+            let detail = Some(format!("{} ({})", failure.message, failure.code));
+            (Cause::AgentError, files::explained(detail, unseen))
+        }
+        Err(fault) => {
+            let (cause, detail) = failed(fault, journal.last_words());
+            (cause, files::explained(detail, unseen))
+        }
     };
 
     live.latch(cause, detail);
     (usage, wait)
+}
+
+/// Adds the agent's structured output to the transcript.
+///
+/// # Errors
+/// If it is not JSON: the reason, for the agent's author.
+fn take_output(job: &RunJob, output: &RunOutputBuffer, json: String) -> Result<(), String> {
+    if let Err(error) = serde_json::from_str::<IgnoredAny>(&json) {
+        return Err(format!(
+            "the agent returned an output that is not JSON: {error}; an `output-json` is one whole \
+             JSON value"
+        ));
+    }
+
+    let part = PartBody::Other {
+        kind: "output".to_owned(),
+        json,
+    };
+    if let Err(error) = output.part(part.into(), None) {
+        tracing::warn!(run = %job.live.id, %error, "the agent's output was not taken");
+    }
+
+    Ok(())
 }
 
 fn waits_for(job: &RunJob, extra: &[(String, String)]) -> Result<Option<Wait>, String> {
@@ -330,14 +353,18 @@ fn failed(fault: Fault, last_words: Option<String>) -> (Cause, Option<String>) {
         // A guest is interrupted only after a cause was latched, so this one is never used.
         Fault::Interrupted => (Cause::Shutdown, None),
         Fault::Trap { kind, place } => {
-            let at = (!place.is_empty()).then(|| format!("in {place}"));
+            let at = (!place.is_empty()).then(|| format!("in `{place}`"));
             (Cause::Trap(kind.to_owned()), last_words.or(at))
         }
         Fault::Exit(code) => {
             let detail = format!("the agent exited with code {code} instead of returning");
             (Cause::Trap("exit".to_owned()), Some(detail))
         }
-        Fault::StackOverflow => (Cause::StackOverflow, last_words),
+        Fault::StackOverflow { .. } => {
+            let words = last_words.map(|words| format!("; it wrote last: {words}"));
+            let detail = format!("{fault}{}", words.unwrap_or_default());
+            (Cause::StackOverflow, Some(detail))
+        }
         Fault::OutOfMemory => (Cause::OutOfMemory, last_words),
         Fault::Limit(what) => (Cause::Limit("resources".to_owned()), Some(what)),
         Fault::Host(what) => (Cause::Trap("host".to_owned()), Some(what)),
@@ -400,7 +427,7 @@ async fn close(
                 }
             }
         }
-        Err(fault) => tracing::warn!(run = %job.live.id, ?fault, "the epilogue failed"),
+        Err(fault) => tracing::warn!(run = %job.live.id, %fault, "the epilogue failed"),
     }
 
     began.elapsed()

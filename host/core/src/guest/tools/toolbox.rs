@@ -7,6 +7,7 @@ use super::listed::ToolEntry;
 use super::result::{recorded, redacted};
 use crate::guest::budget::Budget;
 use crate::guest::decider::{CallPermits, RunPermits};
+use crate::guest::failure::{lacking, refusal};
 use crate::guest::transcript::Conversation;
 use futures_util::future::join_all;
 use lastword_providers::foreign::{Foreign, ForeignError};
@@ -18,7 +19,6 @@ use lastword_providers::tools::{
     Turn,
 };
 use lastword_types::clock::Clock;
-use lastword_types::hint;
 use lastword_types::permission::{Access, Capability, Rule, Verdict};
 use lastword_types::session::{ToolCall, ToolResult};
 use serde_json::Value;
@@ -217,24 +217,21 @@ impl Toolbox {
 
     /// Returns the reason why a built-in tool cannot be called.
     fn closed(&self, tool: &Tool) -> ToolError {
-        let how = match RunBuiltins::needs(&tool.name) {
-            _ if self.own.lacks_directory(&tool.name) => format!(
-                "the tool `{}` needs a directory, and this workspace is a name without one",
-                tool.name
-            ),
-            Some(capability) => format!(
-                "the tool `{}` needs the capability `{capability}`, which the agent's manifest \
-                 has to ask for; {}",
-                tool.name,
-                hint::with_rule(&capability.into())
-            ),
-            None => format!(
-                "the agent's manifest does not ask for the tool `{}`",
-                tool.name
+        let (name, authority) = (&tool.name, &self.permits.authority);
+        let needs = RunBuiltins::needs(name);
+        let why = match authority.evaluate(&named(name), &[]) {
+            _ if self.own.lacks_directory(name) => {
+                "it needs a directory, and this workspace is a name without one".to_owned()
+            }
+            Verdict::Denied(why) => refusal(Capability::Tools, Some(name), &why),
+            Verdict::Allowed | Verdict::Undecided => needs.map_or_else(
+                || lacking(authority, Capability::Tools),
+                |capability| lacking(authority, capability),
             ),
         };
 
-        ToolError::new(ToolErrorKind::Denied, how)
+        let why = format!("the tool `{name}` cannot be called: {why}");
+        ToolError::new(ToolErrorKind::Denied, why)
     }
 
     /// Carries out a call, from the record of the call to that of its result. `turn` is its place
