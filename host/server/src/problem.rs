@@ -28,6 +28,12 @@ impl Problem {
         }
     }
 
+    /// Appends words to the detail.
+    pub(crate) fn with_detail(mut self, words: &str) -> Self {
+        self.body.detail.push_str(words);
+        self
+    }
+
     /// Adds a link to the messages whose events the log no longer has.
     pub(crate) fn with_messages(mut self, link: String) -> Self {
         self.body.messages = Some(link);

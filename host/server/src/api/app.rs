@@ -5,8 +5,9 @@ use crate::ServerOptions;
 use crate::access::{Action, Authorizer, Principal};
 use crate::metrics::Metrics;
 use crate::problem::Problem;
-use lastword::id::{QuestionId, RunId, SessionId, WorkspaceId};
+use lastword::id::{AgentId, QuestionId, RunId, SessionId, WorkspaceId};
 use lastword::session::{Question, QuestionState};
+use lastword::similar::did_you_mean;
 use lastword::{Host, HostError, Run, Session, WorkspaceKey};
 use lastword_api::Damage;
 use std::collections::HashMap;
@@ -186,6 +187,20 @@ impl App {
     ) -> Result<(), Problem> {
         let key = self.key(workspace).await?.ok_or_else(&unknown)?;
         self.demand_in(who, action, &key, unknown).await
+    }
+
+    /// Returns the problem of an agent that is not loaded. Callers who may see which agents are
+    /// loaded are told the one that they may have meant.
+    pub(crate) async fn unknown_agent(&self, who: &Principal, agent: AgentId) -> Problem {
+        let meant = if self.demand(who, Action::ReadAgents).await.is_ok() {
+            let agents = self.host.agents();
+            let names = agents.iter().map(|agent| agent.id().as_str());
+            did_you_mean(agent.as_str(), names)
+        } else {
+            String::new()
+        };
+
+        Problem::from(HostError::UnknownAgent(agent)).with_detail(&meant)
     }
 
     /// Returns the damage found in a table so far, as far as the caller may see it.

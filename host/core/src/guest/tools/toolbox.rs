@@ -21,6 +21,7 @@ use lastword_providers::tools::{
 use lastword_types::clock::Clock;
 use lastword_types::permission::{Access, Capability, Rule, Verdict};
 use lastword_types::session::{ToolCall, ToolResult};
+use lastword_types::similar::did_you_mean;
 use serde_json::Value;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -208,10 +209,12 @@ impl Toolbox {
 
         let listed = self.available().await?;
         among(&listed).ok_or_else(|| {
-            ToolError::new(
-                ToolErrorKind::UnknownTool,
-                format!("there is no tool `{name}`; `tools.available` lists those that there are"),
-            )
+            let shown = listed.iter().filter(|listed| listed.shown);
+            let meant = did_you_mean(name, shown.map(|listed| listed.tool.name.as_str()));
+            let why = format!(
+                "there is no tool `{name}`{meant}; `tools.available` lists those that there are"
+            );
+            ToolError::new(ToolErrorKind::UnknownTool, why)
         })
     }
 
