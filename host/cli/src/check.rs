@@ -5,7 +5,7 @@
 use crate::agent;
 use crate::arguments::{self, Shared};
 use crate::failure::{Exit, Failure};
-use crate::hints;
+use crate::hints::{self, Place};
 use crate::paths::Paths;
 use crate::settings::Settings;
 use crate::terminal::{Stream, Terminal, brief, line, to_stdout};
@@ -192,12 +192,12 @@ fn granted_by(want: &Want) -> Vec<String> {
 
     let how = |rule: &Rule| match (rule.capability(), rule.pattern()) {
         // A directory and a model are more than permissions.
-        (Capability::ReadFiles | Capability::Model, None) => hints::how_to_grant(want.capability),
+        (Capability::ReadFiles | Capability::Model, None) => hints::how_to_grant(want.capability, Place::Here),
         (Capability::Model, Some(_)) => {
             let model = rule.to_string();
             format!(
                 "{} ({})",
-                hints::how_to_grant(want.capability),
+                hints::how_to_grant(want.capability, Place::Here),
                 text::seen(&model)
             )
         }

@@ -25,12 +25,21 @@ fn in_manifest(capability: Capability) -> String {
     format!("in Rust, its manifest asks with `.wants(Capability::{variant}, \"REASON\")`")
 }
 
+/// The host to which a command goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// One in this process, whose model the command chooses.
+    Here,
+    /// Another one, which has a model of its own.
+    Elsewhere,
+}
+
 /// Returns how a person at a terminal grants a capability.
-pub(crate) fn how_to_grant(capability: Capability) -> String {
-    match capability {
-        Capability::ReadFiles => "`--workspace DIRECTORY`".to_owned(),
-        Capability::Model => "`--model PROVIDER:NAME`".to_owned(),
-        other => format!("`--allow {other}`"),
+pub(crate) fn how_to_grant(capability: Capability, place: Place) -> String {
+    match (capability, place) {
+        (Capability::ReadFiles, _) => "`--workspace DIRECTORY`".to_owned(),
+        (Capability::Model, Place::Here) => "`--model PROVIDER:NAME`".to_owned(),
+        (other, _) => format!("`--allow {other}`"),
     }
 }
 

@@ -5,7 +5,7 @@
 use crate::agent::{self, Found};
 use crate::failure::{Exit, Failure};
 use crate::follow::{Follow, FollowEnd, RunHost};
-use crate::hints;
+use crate::hints::{self, Place};
 use crate::owner::Connection;
 use crate::paths::Paths;
 use crate::plan::Plan;
@@ -74,7 +74,9 @@ impl<'a> RemoteRun<'a> {
             }
         };
 
-        let Some(notes) = may_run(&name, &manifest, &plan.grants, plan.asks, self.terminal) else {
+        let (grants, place) = (&plan.grants, self.place());
+        let notes = may_run(&name, &manifest, grants, plan.asks, place, self.terminal);
+        let Some(notes) = notes else {
             return Ok(Exit::Denied);
         };
 
@@ -117,6 +119,14 @@ impl<'a> RemoteRun<'a> {
         let exit = self.follow(&run, workspace.id, shown, stops).await;
         self.retire().await;
         exit
+    }
+
+    /// Returns where the run is.
+    pub(crate) fn place(&self) -> Place {
+        match self.host {
+            RunHost::Own { .. } => Place::Here,
+            RunHost::Other(_) => Place::Elsewhere,
+        }
     }
 
     /// Loads exactly these bytes as the agent of this name. A host of this process reads the file

@@ -1,11 +1,11 @@
 //! Compares the wants of an agent with the grants: whether it can run at all, and which notes to
 //! print.
 
-use crate::hints;
+use crate::hints::{self, Place};
 use crate::terminal::{self, Terminal};
 use lastword::permission::{Grants, Manifest, Want};
 use lastword::tools::BUILTIN_TOOLS;
-use lastword::{Capability, text};
+use lastword::{Capability, hint, text};
 
 /// Returns notes about wants that are not granted, to be printed once a run begins. If the agent
 /// cannot run without one of them, prints the reason at once and returns `None`.
@@ -14,6 +14,7 @@ pub(crate) fn may_run(
     manifest: &Manifest,
     grants: &Grants,
     asks: bool,
+    place: Place,
     terminal: &Terminal,
 ) -> Option<Vec<String>> {
     let unknown = manifest.unknown_wants.iter().map(|unknown| {
@@ -21,6 +22,14 @@ pub(crate) fn may_run(
         format!("the agent wants `{unknown}`, which this lastword does not know")
     });
     let mut notes: Vec<String> = unknown.collect();
+
+    let reads = manifest.rules().iter().any(|rule| rule.is_about(Capability::ReadFiles));
+    if grants.has(Capability::ReadFiles) && !reads {
+        notes.push(format!(
+            "the agent does not see the workspace's files: {}",
+            hint::not_wanted(Capability::ReadFiles, None)
+        ));
+    }
 
     let asked =
         |want: &&Want| asks && is_asked_for(want.capability) && !grants.denies_all(want.capability);
@@ -37,7 +46,7 @@ pub(crate) fn may_run(
             let how = if grants.denies_all(want.capability) {
                 "a rule of `--deny` or of the settings denies it".to_owned()
             } else {
-                format!("grant it with {}", hints::how_to_grant(want.capability))
+                format!("grant it with {}", hints::how_to_grant(want.capability, place))
             };
             format!("\n  {} ({reason}): {how}", want.capability)
         });
@@ -51,7 +60,7 @@ pub(crate) fn may_run(
 
     if !optional.is_empty() {
         let names = optional.iter().map(|want| {
-            let how = hints::how_to_grant(want.capability);
+            let how = hints::how_to_grant(want.capability, place);
             format!("{} ({})", want.capability, how.replace('`', ""))
         });
         let names: Vec<_> = names.collect();

@@ -139,7 +139,15 @@ impl GoingOn<'_> {
         self.same_place(&session.workspace_key)?;
         let name = session.record.agent.as_str();
         let manifest = self.manifest(name, found).await?;
-        let notes = may_run(name, &manifest, &self.grants, self.asks, self.terminal);
+        let place = self.there.place();
+        let notes = may_run(
+            name,
+            &manifest,
+            &self.grants,
+            self.asks,
+            place,
+            self.terminal,
+        );
         let Some(notes) = notes else {
             return Ok(Exit::Denied);
         };

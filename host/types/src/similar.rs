@@ -32,7 +32,9 @@ pub fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         let distance = strsim::damerau_levenshtein(&word, &lower);
         (distance * 3 <= longest).then_some((distance, known))
     });
-    close.min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
+    close
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, known)| known)
 }
 
 /// Returns ` (did you mean ...?)` for a message about an unknown word; empty if no known one is

@@ -243,7 +243,9 @@ mod tests {
             error.to_string(),
             "there is no role `gone`; the roles are user, assistant, tool, system"
         );
-        let error = "asistant".parse::<Role>().expect_err("there is no such role");
+        let error = "asistant"
+            .parse::<Role>()
+            .expect_err("there is no such role");
         assert_eq!(
             error.to_string(),
             "there is no role `asistant` (did you mean `assistant`?); the roles are user, \
