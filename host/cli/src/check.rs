@@ -192,7 +192,9 @@ fn granted_by(want: &Want) -> Vec<String> {
 
     let how = |rule: &Rule| match (rule.capability(), rule.pattern()) {
         // A directory and a model are more than permissions.
-        (Capability::ReadFiles | Capability::Model, None) => hints::how_to_grant(want.capability, Place::Here),
+        (Capability::ReadFiles | Capability::Model, None) => {
+            hints::how_to_grant(want.capability, Place::Here)
+        }
         (Capability::Model, Some(_)) => {
             let model = rule.to_string();
             format!(

@@ -22,7 +22,7 @@ use crate::view::View;
 use lastword::event::{Event, EventBody, Seq};
 use lastword::id::{ClientId, RunId, SessionId, WorkspaceId};
 use lastword::{Archive, Host, Receipt};
-use lastword_client::api::RunView;
+use lastword_client::api::RunSummary;
 use lastword_client::{Client, ClientError, Events, Frame};
 use std::future::pending;
 use std::io;
@@ -43,7 +43,7 @@ pub(crate) struct Follow<'a> {
     pub(crate) host: RunHost<'a>,
     /// This process's client id, and the workspace that it claims.
     pub(crate) claim: (ClientId, WorkspaceId),
-    pub(crate) run: &'a RunView,
+    pub(crate) run: &'a RunSummary,
     pub(crate) terminal: &'a Terminal,
 }
 

@@ -14,12 +14,12 @@ use lastword::id::RunId;
 use lastword::session::{FinishReason, PartBody};
 use lastword::{Receipt, RunRow, RunState};
 use lastword_client::Client;
-use lastword_client::api::{EditedRun, QueuedRun, RunView};
+use lastword_client::api::{EditedRun, QueuedRun, RunSummary};
 use serde_json::json;
 
 /// A run or a session that a word names.
 pub(crate) enum Named {
-    Run(Box<RunView>),
+    Run(Box<RunSummary>),
     Session(Box<Listed>),
 }
 

@@ -20,7 +20,7 @@ use lastword::id::{ClientId, SessionId, WorkspaceId};
 use lastword::permission::{Grants, Manifest};
 use lastword::session::{FinishReason, SessionRecord};
 use lastword::{Cause, Hint, Receipt, RunState, WorkspaceKey, file};
-use lastword_client::api::{AgentFile, NewSession, NewWorkspace, RunView, WorkspaceView};
+use lastword_client::api::{AgentFile, NewSession, NewWorkspace, RunSummary, WorkspaceView};
 use lastword_client::{Client, ClientError};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -211,7 +211,7 @@ impl<'a> RemoteRun<'a> {
         going_on: Option<SessionRecord>,
         workspace: &WorkspaceView,
         name: &str,
-    ) -> Result<RunView, Failure> {
+    ) -> Result<RunSummary, Failure> {
         let session = match going_on {
             Some(record) => self.fitting(record, workspace, name).await?,
             None => {
@@ -278,7 +278,7 @@ impl<'a> RemoteRun<'a> {
     /// Shows a run until its end, and prints how it ended.
     pub(crate) async fn follow(
         &self,
-        run: &RunView,
+        run: &RunSummary,
         workspace: WorkspaceId,
         shown: Shown,
         stops: &mut Stops,
@@ -368,7 +368,7 @@ fn unknown(error: ClientError, session: SessionId, key: &str) -> Failure {
 }
 
 /// Says how to find the run again.
-fn detached(run: &RunView, json: bool, terminal: &Terminal) -> Exit {
+fn detached(run: &RunSummary, json: bool, terminal: &Terminal) -> Exit {
     let (id, session) = (run.run, run.session);
     let line = if json {
         let told = json!({ "run": id, "session": session, "state": run.state });

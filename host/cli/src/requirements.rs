@@ -23,7 +23,10 @@ pub(crate) fn may_run(
     });
     let mut notes: Vec<String> = unknown.collect();
 
-    let reads = manifest.rules().iter().any(|rule| rule.is_about(Capability::ReadFiles));
+    let reads = manifest
+        .rules()
+        .iter()
+        .any(|rule| rule.is_about(Capability::ReadFiles));
     if grants.has(Capability::ReadFiles) && !reads {
         notes.push(format!(
             "the agent does not see the workspace's files: {}",
@@ -46,7 +49,10 @@ pub(crate) fn may_run(
             let how = if grants.denies_all(want.capability) {
                 "a rule of `--deny` or of the settings denies it".to_owned()
             } else {
-                format!("grant it with {}", hints::how_to_grant(want.capability, place))
+                format!(
+                    "grant it with {}",
+                    hints::how_to_grant(want.capability, place)
+                )
             };
             format!("\n  {} ({reason}): {how}", want.capability)
         });
