@@ -3,8 +3,8 @@
 
 use crate::api::{
     AgentFile, AgentView, AnsweredView, ClosedWorkspace, EditedRun, Fork, Health, NewRun,
-    NewSession, NewWorkspace, PageView, QuestionView, QueuedRun, RunSummary,
-    SessionChanges, Version, WorkspaceView,
+    NewSession, NewWorkspace, PageView, QuestionView, QueuedRun, RunSummary, SessionChanges,
+    Version, WorkspaceView,
 };
 use crate::client::{Call, piece};
 use crate::{Client, ClientError};
@@ -285,7 +285,12 @@ impl Client {
     /// Any [`ClientError`]; `queue-full`, `key-conflict`, `empty-prompt`. After
     /// [`ClientError::Unreachable`] it is unknown whether the prompt was accepted: send it again
     /// with the same key.
-    pub async fn prompt(&self, session: SessionId, run: &NewRun, key: &str) -> Answered<RunSummary> {
+    pub async fn prompt(
+        &self,
+        session: SessionId,
+        run: &NewRun,
+        key: &str,
+    ) -> Answered<RunSummary> {
         let path = format!("/sessions/{session}/runs");
         self.ask_with_key(key, || Call::post(&path).json(run)).await
     }

@@ -34,6 +34,7 @@ pub mod access;
     reason = "the macros that describe routes write the names of parameters in full"
 )]
 mod api;
+mod drain;
 mod guard;
 mod metrics;
 mod observe;

@@ -34,6 +34,11 @@ pub struct ServerOptions {
     /// use, the new one waits. Also bounded by an eighth of the file descriptors that the process
     /// may have. Default: 1024.
     pub connections_max: usize,
+    /// The largest number of event streams that one caller has open at the same time: one
+    /// [`Principal`](crate::Principal), by its name. A further one is refused with
+    /// `too-many-streams`. Default: `None`, half of the connections that there may be, so that the
+    /// streams of one caller leave connections to others.
+    pub streams_max: Option<usize>,
     /// How long connections may continue after the shutdown has begun. Default: 10 s.
     pub drain: Duration,
     /// Host names for which the server accepts requests, in addition to those of loopback and the
@@ -62,6 +67,7 @@ impl Default for ServerOptions {
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(5 * 60),
             connections_max: 1024,
+            streams_max: None,
             drain: Duration::from_secs(10),
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),

@@ -1,10 +1,12 @@
 //! What the routes share: the host, the settings, and looking up what a request names while
 //! hiding what its sender may not see.
 
+use super::stream_places::StreamPlaces;
 use crate::ServerOptions;
 use crate::access::{Action, Authorizer, Principal};
 use crate::metrics::Metrics;
 use crate::problem::Problem;
+use crate::serve::places;
 use lastword::id::{AgentId, QuestionId, RunId, SessionId, WorkspaceId};
 use lastword::session::{Question, QuestionState};
 use lastword::similar::did_you_mean;
@@ -21,6 +23,7 @@ pub(crate) struct App {
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) options: ServerOptions,
     pub(crate) metrics: Metrics,
+    pub(crate) streams: StreamPlaces,
     /// The API according to its routes, and the document, which is built from it at the first
     /// request.
     api: OpenApi,
@@ -36,8 +39,11 @@ impl App {
         options: ServerOptions,
         api: OpenApi,
     ) -> Self {
+        let half = || places(options.connections_max) / 2;
+        let streams_max = options.streams_max.unwrap_or_else(half);
         Self {
             metrics: Metrics::new(host.clone()),
+            streams: StreamPlaces::new(streams_max),
             host,
             authorizer,
             options,

@@ -1,9 +1,9 @@
 //! Routes about runs: prompting, showing, cancelling and resuming them.
 
+use super::App;
 use super::extract::{Arrived, Asked, At, Caller, Json};
 use super::prompts::{decoded, one_of_two, said};
 use super::workspaces::{Paging, deadline, limit};
-use super::App;
 use crate::access::{Action, Arrival};
 use crate::problem::Problem;
 use axum::extract::{DefaultBodyLimit, State};
@@ -55,7 +55,11 @@ pub(super) fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 }
 
 /// The response with a run and its address.
-type Going = (StatusCode, [(HeaderName, String); 1], axum::Json<RunSummary>);
+type Going = (
+    StatusCode,
+    [(HeaderName, String); 1],
+    axum::Json<RunSummary>,
+);
 
 fn going(view: RunSummary) -> Going {
     let location = format!("/v1/runs/{}", view.run);

@@ -49,7 +49,17 @@ pub async fn serve(
         kill: CancellationToken::new(),
     };
 
-    let places = Places::new(places(options.connections_max));
+    let asked = options.connections_max;
+    let given = places(asked);
+    if given < asked {
+        tracing::warn!(
+            asked,
+            given,
+            "fewer connections than asked for: the limit of open files (`ulimit -n`) is too low"
+        );
+    }
+
+    let places = Places::new(given);
     let connections = TaskTracker::new();
     let accepting = TaskTracker::new();
     for listener in listeners {
@@ -120,17 +130,8 @@ async fn accept(
 }
 
 /// Returns how many connections may be open: as many as asked for, within the bound of descriptors.
-fn places(asked: usize) -> usize {
+pub(crate) fn places(asked: usize) -> usize {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let share = usize::try_from(limit / DESCRIPTORS_SHARE).unwrap_or(usize::MAX);
-    if share < asked {
-        tracing::warn!(
-            limit,
-            asked,
-            given = share,
-            "fewer connections than asked for: the limit of open files (`ulimit -n`) is too low"
-        );
-    }
-
     asked.min(share)
 }
