@@ -89,9 +89,7 @@ impl IntoResponse for Problem {
 
         let waits = matches!(
             self.status(),
-            StatusCode::CONFLICT
-                | StatusCode::TOO_MANY_REQUESTS
-                | StatusCode::SERVICE_UNAVAILABLE
+            StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
         );
         if waits && self.body.retryable {
             headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
@@ -152,7 +150,12 @@ mod tests {
         ] {
             assert_eq!(told(name), Some(RETRY_AFTER_S), "{name}");
         }
-        for name in ["key-conflict", "host-unavailable", "unknown-run", "internal"] {
+        for name in [
+            "key-conflict",
+            "host-unavailable",
+            "unknown-run",
+            "internal",
+        ] {
             assert_eq!(told(name), None, "{name}");
         }
     }
