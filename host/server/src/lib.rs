@@ -44,7 +44,7 @@ mod serve;
 
 pub use access::{
     Action, Anyone, Arrival, Authorizer, BearerToken, FirstOf, Principal, ThisProcess, Token,
-    TokenError, Unauthenticated, UnixOwner,
+    TokenError, TokenFile, Unauthenticated, UnixOwner,
 };
 pub use api::{openapi, router};
 pub use options::ServerOptions;
