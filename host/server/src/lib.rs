@@ -47,5 +47,5 @@ pub use access::{
     TokenError, TokenFile, Unauthenticated, UnixOwner,
 };
 pub use api::{openapi, router};
-pub use options::ServerOptions;
+pub use options::{Connections, ServerOptions};
 pub use serve::{InProcess, ListenError, Listener, connect_unix, in_process, serve};

@@ -2,8 +2,8 @@
 
 use super::harness::{Server, client, json, problem};
 use lastword_server::{
-    Anyone, Authorizer, FirstOf, ListenError, Listener, ServerOptions, Token, TokenError, TokenFile,
-    UnixOwner, connect_unix, router, serve,
+    Anyone, Authorizer, FirstOf, ListenError, Listener, ServerOptions, Token, TokenError,
+    TokenFile, UnixOwner, connect_unix, router, serve,
 };
 use lastword_tests::fixture::{Fixture, Plan};
 use reqwest::StatusCode;
@@ -43,7 +43,10 @@ async fn only_the_token_lets_in() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_file_that_changed_is_read_again() {
     let fixture = Fixture::new().await;
-    let (file, draft) = (fixture.folder.path().join("token"), fixture.folder.path().join("new"));
+    let (file, draft) = (
+        fixture.folder.path().join("token"),
+        fixture.folder.path().join("new"),
+    );
     let authorizer = Arc::new(TokenFile::read_or_create(&file).unwrap());
     let first = Token::read(&file).unwrap();
     let server = Server::of(fixture, first.clone(), authorizer, |_| {}).await;

@@ -34,6 +34,8 @@ const PANICKED: &str = "the host failed while it carried the run out; its log sa
 /// recovered at the next start. The embedder's extensions run in here too: if one panics, the run
 /// fails and keeps its output.
 pub(super) async fn execute(dispatcher: Arc<Dispatcher>, mut job: RunJob) {
+    let waited = dispatcher.clock.elapsed().saturating_sub(job.entered);
+    dispatcher.counters.began(waited);
     job.renew();
     let limits = &job.limits;
     let bounds = OutputBounds {

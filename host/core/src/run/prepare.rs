@@ -354,6 +354,7 @@ fn toolbox(
         permits: Arc::clone(&means.permits),
         conversation: means.conversation.clone(),
         budget: Arc::clone(&means.budget),
+        calls: dispatcher.counters.tool_calls(),
         runtime: dispatcher.embedder.clone(),
         listed: Mutex::default(),
     }))

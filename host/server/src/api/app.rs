@@ -42,7 +42,7 @@ impl App {
         let half = || places(options.connections_max) / 2;
         let streams_max = options.streams_max.unwrap_or_else(half);
         Self {
-            metrics: Metrics::new(host.clone()),
+            metrics: Metrics::new(host.clone(), options.connections.clone()),
             streams: StreamPlaces::new(streams_max),
             host,
             authorizer,

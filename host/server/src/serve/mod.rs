@@ -11,6 +11,7 @@ pub use listen::{ListenError, Listener, connect_unix};
 pub(crate) use places::Underway;
 
 use crate::ServerOptions;
+use crate::options::Connections;
 use axum::Router;
 use connection::{Limits, Stream};
 use places::Places;
@@ -69,6 +70,7 @@ pub async fn serve(
             limits.clone(),
             Arc::clone(&places),
             connections.clone(),
+            options.connections.clone(),
         ));
     }
 
@@ -100,6 +102,7 @@ async fn accept(
     limits: Limits,
     places: Arc<Places>,
     connections: TaskTracker,
+    count: Connections,
 ) {
     loop {
         let accepted = tokio::select! {
@@ -125,7 +128,11 @@ async fn accept(
         };
 
         let (router, limits) = (router.clone(), limits.clone());
-        connections.spawn(connection::serve(stream, arrival, router, limits, place));
+        let counted = count.count();
+        connections.spawn(async move {
+            let _counted = counted;
+            connection::serve(stream, arrival, router, limits, place).await;
+        });
     }
 }
 

@@ -24,6 +24,7 @@ use lastword_types::session::{ToolCall, ToolResult};
 use lastword_types::similar::did_you_mean;
 use serde_json::Value;
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -96,6 +97,8 @@ pub(crate) struct Toolbox {
     pub(crate) permits: Arc<RunPermits>,
     pub(crate) conversation: Conversation,
     pub(crate) budget: Arc<Budget>,
+    /// The host's counter of tool calls.
+    pub(crate) calls: Arc<AtomicU64>,
     /// The embedder's runtime, since tools never run on a guest's stack.
     pub(crate) runtime: Handle,
     /// The tools of the last listing.
@@ -244,6 +247,7 @@ impl Toolbox {
         call: ToolCall,
         turn: Option<Turn>,
     ) -> Result<ToolResult, NoResult> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
         if !self.budget.call() {
             return Err(NoResult::Beyond);
         }
