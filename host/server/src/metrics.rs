@@ -78,7 +78,12 @@ impl Metrics {
     pub(crate) fn text(&self) -> Result<String, fmt::Error> {
         let mut text = Text(String::new());
         let stats = self.host.stats();
-        text.family("build_info", "gauge", None, "The version of this server; always 1")?;
+        text.family(
+            "build_info",
+            "gauge",
+            None,
+            "The version of this server; always 1",
+        )?;
         let version = ("version", env!("CARGO_PKG_VERSION"));
         let labels = labels(&[version, ("wit", lastword::WIT_VERSION)]);
         text.sample("build_info", &labels, 1)?;
@@ -240,8 +245,12 @@ fn host_counters(text: &mut Text, stats: &HostStats) -> fmt::Result {
 
     let help = "What models cost, as far as their prices are known";
     text.family("model_cost", "counter", Some("dollars"), help)?;
-    let dollars = decimal(stats.cost_micros as f64 / 1e6);
-    text.sample("model_cost_dollars_total", "", dollars)
+    let (dollars, micros) = (stats.cost_micros / 1_000_000, stats.cost_micros % 1_000_000);
+    text.sample(
+        "model_cost_dollars_total",
+        "",
+        format_args!("{dollars}.{micros:06}"),
+    )
 }
 
 fn host_times(text: &mut Text, stats: &HostStats) -> fmt::Result {
@@ -334,17 +343,11 @@ impl Text {
     }
 }
 
-/// Returns seconds in the form of the format.
+/// Returns seconds in the form of the format, always with a decimal point.
 fn seconds(duration: Duration) -> String {
-    decimal(duration.as_secs_f64())
-}
-
-/// Returns a number in the form of the format, always with a decimal point.
-fn decimal(number: f64) -> String {
-    if number.fract() == 0.0 {
-        format!("{number:.1}")
-    } else {
-        number.to_string()
+    match duration.as_secs_f64() {
+        whole if whole.fract() == 0.0 => format!("{whole:.1}"),
+        seconds => seconds.to_string(),
     }
 }
 

@@ -195,7 +195,10 @@ async fn the_figures_are_what_the_format_allows() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_server_holds_and_did_is_counted() {
-    let server = Server::with(Plan::new().host(|host| host.tools(TestTools::default())), |_| {});
+    let server = Server::with(
+        Plan::new().host(|host| host.tools(TestTools::default())),
+        |_| {},
+    );
     let server = server.await;
     server.fixture.run("tool test.echo {\"text\": \"x\"}").await;
     let answer = server.get("/metrics").send().await.expect("an answer");

@@ -38,7 +38,6 @@ pub(crate) fn bytes_on_disk(directory: &Path) -> (u64, u64) {
     (bytes(DATABASE), bytes(WAL))
 }
 
-
 /// Ownership of a data directory, until it is dropped or the process ends.
 ///
 /// There are two locks. That of the directory decides, since the directory cannot be removed while
