@@ -60,7 +60,8 @@ pub(crate) fn refusal(capability: Capability, target: Option<&str>, why: &DenyRe
              never has more than its parent"
         ),
         DenyReason::Rule(rule) => format!(
-            "the rule `{rule}` denies `{capability}`{of}; it has to be removed where it was set"
+            "the rule `{rule}` denies it (`{capability}`{of}); the rule has to be removed where it \
+             was set"
         ),
     }
 }
