@@ -66,8 +66,8 @@ async fn what_the_manifest_does_not_ask_for_is_told_as_that() {
 async fn a_host_without_a_model_says_so() {
     let plan = Plan::new().grants([Capability::Model]);
     let fixture = plan.build().await;
-    let said = fixture.run("ask hello").await.text();
-    assert!(said.contains("the host has no model"), "{said}");
+    let detail = fixture.run("model hello").await.receipt.detail.unwrap();
+    assert!(detail.contains("the host has no model"), "{detail}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -295,7 +295,9 @@ async fn by_its_own_fault() {
 /// A function that calls itself, under the name that a compiler gives to `probe::deeper`.
 fn deeper(body: &str) -> String {
     let name = "$_ZN5probe6deeper17h0123456789abcdefE";
-    format!("(global $stack (mut i32) (i32.const 65536)) (func {name} (local i32) {body} call {name})")
+    format!(
+        "(global $stack (mut i32) (i32.const 65536)) (func {name} (local i32) {body} call {name})"
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -344,14 +346,22 @@ async fn an_output_that_is_not_json_is_the_agents_error() {
         let receipt = by_hand(&fixture, &core).await;
         assert_eq!(&*receipt.cause.name(), cause, "{receipt:?}");
         let told = receipt.detail.unwrap_or_default();
-        assert_eq!(told.contains("output that is not JSON"), text == '{', "{told}");
+        assert_eq!(
+            told.contains("output that is not JSON"),
+            text == '{',
+            "{told}"
+        );
     }
 }
 
 /// Runs an agent that is written by hand to its end.
 async fn by_hand(fixture: &Fixture, core: &Core<'_>) -> Receipt {
     let agent = fixture.host.load_agent("by hand", core.component()).await;
-    let session = fixture.workspace.new_session(&agent.unwrap()).await.unwrap();
+    let session = fixture
+        .workspace
+        .new_session(&agent.unwrap())
+        .await
+        .unwrap();
     let run = session.prompt("go").await.unwrap();
     run.ended().await.unwrap()
 }

@@ -32,7 +32,10 @@ fn what_the_manifest_lacks_is_its_authors_to_add() {
     let run = ["run", &narrow, "state a", "--allow", "state"];
     let done = shell.lastword(&run).exits(1);
     let done = done.tells(&["does not ask for `state`", "`.wants(Capability::State, "]);
-    assert!(!done.err.contains("--allow"), "a grant has no effect: {done:?}");
+    assert!(
+        !done.err.contains("--allow"),
+        "a grant has no effect: {done:?}"
+    );
 }
 
 #[test]

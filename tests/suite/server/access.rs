@@ -117,6 +117,10 @@ async fn only_its_own_names_are_answered_for() {
         let refused = problem(with("origin", origin)).await;
         assert_eq!(refused, (403, "foreign-origin".to_owned()), "{origin}");
     }
+    let refused = json(with("origin", "https://evil.example")).await.1;
+    let detail = refused["detail"].as_str().unwrap();
+    assert!(detail.contains("without an `Origin` header"), "{detail}");
+    assert!(!detail.contains("setting"), "there is none: {detail}");
     let mut raw = tokio::net::TcpStream::connect(server.address)
         .await
         .unwrap();
