@@ -3,6 +3,7 @@
 
 pub(crate) mod agents;
 pub(crate) mod budget;
+pub(crate) mod config_schema;
 pub(crate) mod control;
 mod convert;
 pub(crate) mod decider;
@@ -17,7 +18,7 @@ pub(crate) mod state;
 pub(crate) mod tools;
 pub(crate) mod transcript;
 
-pub(crate) use convert::{BLOB_BYTES_MAX, Blob, blob_of};
+pub(crate) use convert::{BLOB_BYTES_MAX, Blob, blob_of, check_json};
 pub(crate) use convert::{part_out as part_to_guest, words_in as part_from_guest};
 
 use lastword_sandbox::bindings::lastword::agent as wit;

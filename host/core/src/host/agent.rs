@@ -1,9 +1,9 @@
 //! Loading agents.
 
 use super::closing::Stage;
-use super::config_schema::ConfigSchema;
 use super::{HostError, HostInner};
 use crate::guest::Capabilities;
+use crate::guest::config_schema::ConfigSchema;
 use crate::guest::control::Control;
 use crate::guest::log::Journal;
 use lastword_os::file;

@@ -8,7 +8,6 @@ mod bounds;
 mod builder;
 mod children;
 mod closing;
-mod config_schema;
 mod error;
 mod health;
 mod held_prompts;

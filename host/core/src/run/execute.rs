@@ -9,7 +9,7 @@ use super::waiting::{self, Waiter};
 use super::{Cause, OutputBounds, Receipt, RunOutcome, RunUsage, Transcript, Wait};
 use crate::guest::control::Control;
 use crate::guest::log::Journal;
-use crate::guest::{Capabilities, files, part_from_guest, part_to_guest};
+use crate::guest::{Capabilities, check_json, files, part_from_guest, part_to_guest};
 use futures_util::FutureExt;
 use lastword_sandbox::bindings::exports::lastword::agent::{epilogue, turn};
 use lastword_sandbox::{
@@ -17,7 +17,6 @@ use lastword_sandbox::{
 };
 use lastword_store::{Latch, RunOutputBuffer, Sealed, StoreError};
 use lastword_types::session::{FinishReason, PartBody};
-use serde::de::IgnoredAny;
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -298,12 +297,12 @@ fn conclude(
 /// # Errors
 /// If it is not JSON: the reason, for the agent's author.
 fn take_output(job: &RunJob, output: &RunOutputBuffer, json: String) -> Result<(), String> {
-    if let Err(error) = serde_json::from_str::<IgnoredAny>(&json) {
-        return Err(format!(
-            "the agent returned an output that is not JSON: {error}; an `output-json` is one whole \
+    check_json(&json).map_err(|why| {
+        format!(
+            "the agent returned an output that is not JSON: {why}; an `output-json` is one whole \
              JSON value"
-        ));
-    }
+        )
+    })?;
 
     let part = PartBody::Other {
         kind: "output".to_owned(),

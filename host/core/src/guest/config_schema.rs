@@ -20,7 +20,7 @@ impl ConfigSchema {
     ///
     /// # Errors
     /// If it is not a JSON Schema of an object: the reason, for the agent's author.
-    pub(super) fn read(json: &str) -> Result<Self, String> {
+    pub(crate) fn read(json: &str) -> Result<Self, String> {
         let schema: Value =
             serde_json::from_str(json).map_err(|error| format!("it is not JSON: {error}"))?;
         let Value::Object(schema) = schema else {
@@ -67,7 +67,7 @@ impl ConfigSchema {
     ///
     /// # Errors
     /// If it does not fit: each member that does not, and what it has to be.
-    pub(super) fn check(&self, config: &str) -> Result<(), String> {
+    pub(crate) fn check(&self, config: &str) -> Result<(), String> {
         if matches!(config.trim(), "" | "null" | "{}") {
             return Ok(());
         }
