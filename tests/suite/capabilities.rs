@@ -6,6 +6,7 @@ use lastword::session::Usage;
 use lastword::{Capability, Limits, RunState, hint};
 use lastword_tests::check::violations;
 use lastword_tests::fixture::{Fixture, Plan};
+use lastword_tests::heard::Heard;
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -56,7 +57,12 @@ async fn what_the_manifest_does_not_ask_for_is_told_as_that() {
         "{detail}"
     );
 
+    let heard = Heard::listen(vec!["a request of the agent was refused".to_owned()]);
     let ungranted = Plan::new().grants([]).build().await;
+    ungranted.run("http http://a.example/").await;
+    let told = heard.found().join("\n");
+    assert!(told.contains("`network` is not granted"), "{told}");
+
     let said = ungranted.run("state-get session a").await.text();
     assert!(hint::names_rule(&said), "{said}");
     assert_eq!(hint::unwanted(&said), None, "{said}");

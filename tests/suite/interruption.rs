@@ -496,6 +496,8 @@ lastword_tests::also_in_memory![
     at_its_deadline_on_the_hosts_clock,
     for_every_cause_of_somebody_elses,
     by_its_own_fault,
+    a_stack_that_overflows_is_told_as_that_whichever_it_is,
+    an_output_that_is_not_json_is_the_agents_error,
     a_panic_says_where,
     the_first_cause_wins,
     a_grace_period_lets_it_speak_and_refuses_the_rest,

@@ -274,22 +274,27 @@ pub(super) fn prepare(
     };
 
     Prepared {
-        state: state.outgoing(network(dispatcher, job, &means)),
+        state: state.outgoing(network(dispatcher, job, &means, journal)),
         meter,
         unseen,
     }
 }
 
-/// Returns the implementation of the guest's own network requests, if it may make any.
-fn network(dispatcher: &Dispatcher, job: &RunJob, means: &RunContext) -> Option<Arc<dyn Outgoing>> {
-    let requests = || GuestRequests {
+/// Returns the implementation of the guest's own network requests. It asks for each of them, also
+/// where none is allowed, so that the log says why.
+fn network(
+    dispatcher: &Dispatcher,
+    job: &RunJob,
+    means: &RunContext,
+    journal: &Arc<Journal>,
+) -> Arc<dyn Outgoing> {
+    Arc::new(GuestRequests {
         client: dispatcher.http.clone(),
         run: job.live.id,
+        journal: Arc::clone(journal),
         permits: means.own_permits(),
         runtime: dispatcher.embedder.clone(),
-    };
-    let some = means.permits.is_to_be_had(Capability::Network);
-    some.then(|| Arc::new(requests()) as Arc<dyn Outgoing>)
+    })
 }
 
 /// Returns the run's models, or the refusal of those if it may ask none.
