@@ -6,7 +6,7 @@ use crate::ServerOptions;
 use crate::access::{Action, Authorizer, Principal};
 use crate::metrics::Metrics;
 use crate::problem::Problem;
-use crate::serve::places;
+use crate::serve::connections_that_fit;
 use lastword::id::{AgentId, QuestionId, RunId, SessionId, WorkspaceId};
 use lastword::session::{Question, QuestionState};
 use lastword::similar::did_you_mean;
@@ -39,7 +39,7 @@ impl App {
         options: ServerOptions,
         api: OpenApi,
     ) -> Self {
-        let half = || places(options.connections_max) / 2;
+        let half = || connections_that_fit(options.connections_max) / 2;
         let streams_max = options.streams_max.unwrap_or_else(half);
         Self {
             metrics: Metrics::new(host.clone(), options.connections.clone()),

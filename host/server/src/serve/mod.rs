@@ -51,7 +51,7 @@ pub async fn serve(
     };
 
     let asked = options.connections_max;
-    let given = places(asked);
+    let given = connections_that_fit(asked);
     if given < asked {
         tracing::warn!(
             asked,
@@ -137,7 +137,7 @@ async fn accept(
 }
 
 /// Returns how many connections may be open: as many as asked for, within the bound of descriptors.
-pub(crate) fn places(asked: usize) -> usize {
+pub(crate) fn connections_that_fit(asked: usize) -> usize {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let share = usize::try_from(limit / DESCRIPTORS_SHARE).unwrap_or(usize::MAX);
     asked.min(share)
