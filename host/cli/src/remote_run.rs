@@ -371,8 +371,7 @@ fn unknown(error: ClientError, session: SessionId, key: &str) -> Failure {
 fn detached(run: &RunSummary, json: bool, terminal: &Terminal) -> Exit {
     let (id, session) = (run.run, run.session);
     let line = if json {
-        let told = json!({ "run": id, "session": session, "state": run.state });
-        format!("{told}\n")
+        format!("{}\n", json!(run))
     } else {
         format!("{id}\n")
     };
