@@ -3,9 +3,10 @@
 use crate::models::{parked, talking};
 use lastword::model::{ModelPrice, Models, ModelsConfig, Reply, Scripted, Step};
 use lastword::session::Usage;
-use lastword::{Capability, Limits, RunState};
+use lastword::{Capability, Limits, RunState, hint};
 use lastword_tests::check::violations;
 use lastword_tests::fixture::{Fixture, Plan};
+use lastword_tests::heard::Heard;
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,6 +37,43 @@ async fn files_are_seen_changed_or_hidden_as_granted() {
         std::fs::read_to_string(write.files().join("b.txt")).unwrap(),
         "beta"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_manifest_does_not_ask_for_is_told_as_that() {
+    let grants = [Capability::State, Capability::ReadFiles];
+    let granted = Plan::new().agent("narrow-probe").grants(grants);
+    let fixture = granted.build().await;
+    std::fs::write(fixture.files().join("a.txt"), "alpha").unwrap();
+    let detail = fixture.run("state a").await.receipt.detail.unwrap();
+    assert_eq!(hint::unwanted(&detail), Some(Capability::State), "{detail}");
+    assert!(!hint::names_rule(&detail), "a grant is no remedy: {detail}");
+
+    // The guest itself learns only that there is no such file.
+    let detail = fixture.run("file /workspace/a.txt").await.receipt.detail;
+    let detail = detail.unwrap();
+    assert!(
+        detail.contains("does not see `/workspace`: only a part"),
+        "{detail}"
+    );
+
+    let heard = Heard::listen(vec!["a request of the agent was refused".to_owned()]);
+    let ungranted = Plan::new().grants([]).build().await;
+    ungranted.run("http http://a.example/").await;
+    let told = heard.found().join("\n");
+    assert!(told.contains("`network` is not granted"), "{told}");
+
+    let said = ungranted.run("state-get session a").await.text();
+    assert!(hint::names_rule(&said), "{said}");
+    assert_eq!(hint::unwanted(&said), None, "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_without_a_model_says_so() {
+    let plan = Plan::new().grants([Capability::Model]);
+    let fixture = plan.build().await;
+    let detail = fixture.run("model hello").await.receipt.detail.unwrap();
+    assert!(detail.contains("the host has no model"), "{detail}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -292,6 +292,80 @@ async fn by_its_own_fault() {
     assert_eq!(fixture.violations(), [""; 0]);
 }
 
+/// A function that calls itself, under the name that a compiler gives to `probe::deeper`.
+fn deeper(body: &str) -> String {
+    let name = "$_ZN5probe6deeper17h0123456789abcdefE";
+    format!(
+        "(global $stack (mut i32) (i32.const 65536)) (func {name} (local i32) {body} call {name})"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stack_that_overflows_is_told_as_that_whichever_it_is() {
+    // Each call takes a piece of the stack that compilers keep at the beginning of the memory.
+    let in_memory = "global.get $stack i32.const 1024 i32.sub local.tee 0 global.set $stack
+                     local.get 0 i32.const 0 i32.store";
+    let fixture = Fixture::new().await;
+    for body in ["", in_memory] {
+        let core = Core {
+            fields: &deeper(body),
+            run: "call $_ZN5probe6deeper17h0123456789abcdefE i32.const 1024",
+            ..Core::default()
+        };
+        let receipt = by_hand(&fixture, &core).await;
+        assert_eq!(&*receipt.cause.name(), "stack-overflow", "{receipt:?}");
+        let detail = receipt.detail.unwrap_or_default();
+        assert_eq!(detail, "its call stack is exhausted in `probe::deeper`");
+    }
+
+    // A single access beyond the memory is no recursion.
+    let core = Core {
+        run: "(i32.store (i32.const -8) (i32.const 0)) i32.const 1024",
+        ..Core::default()
+    };
+    let receipt = by_hand(&fixture, &core).await;
+    assert_eq!(&*receipt.cause.name(), "trap(memory-out-of-bounds)");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_output_that_is_not_json_is_the_agents_error() {
+    let output = |text: char| {
+        format!(
+            "(i32.store8 (i32.const 1040) (i32.const 1)) (i32.store (i32.const 1044) (i32.const 1100))
+             (i32.store (i32.const 1048) (i32.const 1))
+             (i32.store8 (i32.const 1100) (i32.const {})) i32.const 1024",
+            u32::from(text)
+        )
+    };
+    let fixture = Fixture::new().await;
+    for (text, cause) in [('{', "agent-error"), ('7', "returned")] {
+        let core = Core {
+            run: &output(text),
+            ..Core::default()
+        };
+        let receipt = by_hand(&fixture, &core).await;
+        assert_eq!(&*receipt.cause.name(), cause, "{receipt:?}");
+        let told = receipt.detail.unwrap_or_default();
+        assert_eq!(
+            told.contains("output that is not JSON"),
+            text == '{',
+            "{told}"
+        );
+    }
+}
+
+/// Runs an agent that is written by hand to its end.
+async fn by_hand(fixture: &Fixture, core: &Core<'_>) -> Receipt {
+    let agent = fixture.host.load_agent("by hand", core.component()).await;
+    let session = fixture
+        .workspace
+        .new_session(&agent.unwrap())
+        .await
+        .unwrap();
+    let run = session.prompt("go").await.unwrap();
+    run.ended().await.unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_says_where() {
     let fixture = Fixture::new().await;
@@ -422,6 +496,8 @@ lastword_tests::also_in_memory![
     at_its_deadline_on_the_hosts_clock,
     for_every_cause_of_somebody_elses,
     by_its_own_fault,
+    a_stack_that_overflows_is_told_as_that_whichever_it_is,
+    an_output_that_is_not_json_is_the_agents_error,
     a_panic_says_where,
     the_first_cause_wins,
     a_grace_period_lets_it_speak_and_refuses_the_rest,

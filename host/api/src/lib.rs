@@ -28,7 +28,7 @@ pub use list::PageView;
 pub use path::WirePath;
 pub use problem::Problem;
 pub use questions::{AnsweredView, QuestionStatus, QuestionView};
-pub use runs::{EditedRun, NewAttachment, NewPart, NewRun, RunView};
+pub use runs::{EditedRun, NewAttachment, NewPart, NewRun};
 pub use server::{Health, HealthStatus, Version};
 pub use sessions::{Fork, NewSession, SessionChanges};
 pub use stream::{EVENT_PROBLEM, Notice, NoticeKind};

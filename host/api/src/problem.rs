@@ -72,6 +72,7 @@ kinds! {
     415 "unsupported-media-type" "The body's media type is not taken here"
     421 "foreign-host" "This server does not answer for that host name"
     429 "queue-full" "The session's queue is full"
+    429 "too-many-streams" "The caller has too many event streams open"
     500 "internal" "The server failed"
     500 "store-damaged" "What is stored cannot be read"
     503 "host-closing" "The host is shutting down"

@@ -3,8 +3,7 @@
 use crate::forms::objects;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use lastword_types::id::{ClientId, RunId, SessionId};
-use lastword_types::run::{Receipt, RunState};
+use lastword_types::id::ClientId;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -121,21 +120,6 @@ impl NewAttachment {
         let bytes = BASE64_STANDARD.decode(&self.data);
         bytes.map_err(|error| error.to_string())
     }
-}
-
-/// A run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Run))]
-pub struct RunView {
-    /// The id of the run.
-    pub run: RunId,
-    /// The session that it belongs to.
-    pub session: SessionId,
-    /// Its state.
-    pub state: RunState,
-    /// Its receipt, if it has ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub receipt: Option<Receipt>,
 }
 
 /// Changes to a waiting prompt. Members that are absent stay as they are.

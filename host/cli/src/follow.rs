@@ -22,7 +22,7 @@ use crate::view::View;
 use lastword::event::{Event, EventBody, Seq};
 use lastword::id::{ClientId, RunId, SessionId, WorkspaceId};
 use lastword::{Archive, Host, Receipt};
-use lastword_client::api::RunView;
+use lastword_client::api::RunSummary;
 use lastword_client::{Client, ClientError, Events, Frame};
 use std::future::pending;
 use std::io;
@@ -46,7 +46,7 @@ pub(crate) struct Follow<'a> {
     /// This process's client id, and the workspace that it claims. Without them it only watches:
     /// its leaving, by a signal too, leaves the run alone.
     pub(crate) claim: Option<(ClientId, WorkspaceId)>,
-    pub(crate) run: &'a RunView,
+    pub(crate) run: &'a RunSummary,
     pub(crate) terminal: &'a Terminal,
 }
 

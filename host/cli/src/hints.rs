@@ -1,10 +1,38 @@
 //! Turns the library's hints into the options and commands of this program. The library says what
 //! happened and what would help, as a value; only this file turns that into command-line words.
 
-use lastword::{Capability, Hint};
+use lastword::{Capability, Hint, hint};
 
 /// How to grant the rules that a denial names.
-pub(crate) const RULES: &str = "a rule that would allow it is granted with `--allow RULE`";
+const RULES: &str = "a rule that would allow it is granted with `--allow RULE`";
+
+/// Returns what helps against the denial that a text contains; `None` if it contains none.
+pub(crate) fn of_denial(text: &str) -> Option<String> {
+    if let Some(capability) = hint::unwanted(text) {
+        return Some(in_manifest(capability));
+    }
+
+    hint::names_rule(text).then(|| RULES.to_owned())
+}
+
+/// Returns how an agent's author asks for a capability.
+fn in_manifest(capability: Capability) -> String {
+    let words = capability.as_str().split('-').map(|word| {
+        let (first, rest) = word.split_at(1);
+        first.to_ascii_uppercase() + rest
+    });
+    let variant: String = words.collect();
+    format!("in Rust, its manifest asks with `.wants(Capability::{variant}, \"REASON\")`")
+}
+
+/// The host to which a command goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// One in this process, whose model the command chooses.
+    Here,
+    /// Another one, which has a model of its own.
+    Elsewhere,
+}
 
 /// Where a run is. The options that choose models and limits are for a host of this process only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,4 +92,21 @@ fn sessions() -> String {
 
 fn examine() -> String {
     "`lastword doctor` says what else is damaged, and how to export the rest".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_denial_has_the_remedy_of_its_cause() {
+        let unwanted = hint::not_wanted(Capability::RunAgents, None);
+        let told = of_denial(&unwanted).expect("a hint");
+        assert!(told.contains(".wants(Capability::RunAgents, "), "{told}");
+        assert!(!told.contains("--allow"), "{told}");
+
+        let granted = of_denial(&hint::with_rule(&Capability::State.into()));
+        assert_eq!(granted.as_deref(), Some(RULES));
+        assert_eq!(of_denial("the disk is full"), None);
+    }
 }

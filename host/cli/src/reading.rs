@@ -194,10 +194,10 @@ impl Source {
                 let mut row = |run: RunSummary| {
                     let (its, others) = std::mem::take(&mut messages)
                         .into_iter()
-                        .partition(|message: &Message| message.run == run.id);
+                        .partition(|message: &Message| message.run == run.run);
                     messages = others;
                     RunRow {
-                        id: run.id,
+                        id: run.run,
                         state: run.state,
                         started_ms: run.started_ms,
                         ended_ms: run.ended_ms,

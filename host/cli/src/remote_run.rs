@@ -20,7 +20,7 @@ use lastword::id::{ClientId, SessionId, WorkspaceId};
 use lastword::permission::{Grants, Manifest};
 use lastword::session::{FinishReason, SessionRecord};
 use lastword::{Cause, Hint, Receipt, RunState, WorkspaceKey, file};
-use lastword_client::api::{AgentFile, NewSession, NewWorkspace, RunView, WorkspaceView};
+use lastword_client::api::{AgentFile, NewSession, NewWorkspace, RunSummary, WorkspaceView};
 use lastword_client::{Client, ClientError};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -95,14 +95,9 @@ impl<'a> RemoteRun<'a> {
             }
         };
 
-        let Some(notes) = may_run(
-            &name,
-            &manifest,
-            &plan.grants,
-            plan.asks,
-            self.place(),
-            self.terminal,
-        ) else {
+        let (grants, place) = (&plan.grants, self.place());
+        let notes = may_run(&name, &manifest, grants, plan.asks, place, self.terminal);
+        let Some(notes) = notes else {
             return Ok(Exit::Denied);
         };
 
@@ -147,7 +142,7 @@ impl<'a> RemoteRun<'a> {
         exit
     }
 
-    /// Where the runs are.
+    /// Returns where the run is.
     pub(crate) fn place(&self) -> Place {
         match self.host {
             RunHost::Own { .. } => Place::Here,
@@ -252,7 +247,7 @@ impl<'a> RemoteRun<'a> {
         going_on: Option<SessionRecord>,
         workspace: &WorkspaceView,
         name: &str,
-    ) -> Result<RunView, Failure> {
+    ) -> Result<RunSummary, Failure> {
         let session = match going_on {
             Some(record) => {
                 let has_directory = plan.directory.is_some();
@@ -325,7 +320,7 @@ impl<'a> RemoteRun<'a> {
     /// Shows a run of this command until its end, and prints how it ended.
     pub(crate) async fn follow(
         &self,
-        run: &RunView,
+        run: &RunSummary,
         workspace: WorkspaceId,
         shown: Shown,
         stops: &mut Stops,
@@ -466,11 +461,10 @@ pub(crate) fn not_there(agent: &str, server: &str) -> Failure {
 }
 
 /// Says how to find the run again.
-fn detached(run: &RunView, json: bool, terminal: &Terminal) -> Exit {
+fn detached(run: &RunSummary, json: bool, terminal: &Terminal) -> Exit {
     let (id, session) = (run.run, run.session);
     let line = if json {
-        let told = json!({ "run": id, "session": session, "state": run.state });
-        format!("{told}\n")
+        format!("{}\n", json!(run))
     } else {
         format!("{id}\n")
     };

@@ -5,7 +5,7 @@ use crate::hints::{self, Place};
 use crate::terminal::{self, Terminal};
 use lastword::permission::{Grants, Manifest, Want};
 use lastword::tools::BUILTIN_TOOLS;
-use lastword::{Capability, text};
+use lastword::{Capability, hint, text};
 
 /// Returns notes about wants that are not granted, to be printed once a run begins. If the agent
 /// cannot run without one of them, prints the reason at once and returns `None`.
@@ -22,6 +22,17 @@ pub(crate) fn may_run(
         format!("the agent wants `{unknown}`, which this lastword does not know")
     });
     let mut notes: Vec<String> = unknown.collect();
+
+    let reads = manifest
+        .rules()
+        .iter()
+        .any(|rule| rule.is_about(Capability::ReadFiles));
+    if grants.has(Capability::ReadFiles) && !reads {
+        notes.push(format!(
+            "the agent does not see the workspace's files: {}",
+            hint::not_wanted(Capability::ReadFiles, None)
+        ));
+    }
 
     let asked =
         |want: &&Want| asks && is_asked_for(want.capability) && !grants.denies_all(want.capability);

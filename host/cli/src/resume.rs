@@ -16,7 +16,7 @@ use crate::terminal::Terminal;
 use lastword::id::RunId;
 use lastword::permission::{Grants, Manifest};
 use lastword::{Capability, RunState, WorkspaceKey};
-use lastword_client::api::{RunView, WorkspaceView};
+use lastword_client::api::{RunSummary, WorkspaceView};
 use lastword_client::{Client, ClientError};
 use uuid::Uuid;
 
@@ -114,14 +114,8 @@ impl GoingOn<'_> {
             }
             Named::Session(session) => {
                 let id = session.record.id;
-                let runs = client.runs(id).await?.items.into_iter();
-                let runs = runs.map(|run| RunView {
-                    run: run.id,
-                    session: id,
-                    state: run.state,
-                    receipt: run.receipt,
-                });
-                (*session, resumable(runs.collect()))
+                let runs = client.runs(id).await?.items;
+                (*session, resumable(runs))
             }
         };
 
@@ -197,7 +191,7 @@ impl GoingOn<'_> {
     async fn each(
         &self,
         workspace: &WorkspaceView,
-        runs: Vec<RunView>,
+        runs: Vec<RunSummary>,
         stops: &mut Stops,
         resumed: &mut Vec<RunId>,
     ) -> Result<Exit, Failure> {
@@ -221,7 +215,7 @@ impl GoingOn<'_> {
         Ok(Exit::Completed)
     }
 
-    async fn put_back(&self, run: RunView) -> Result<RunView, Failure> {
+    async fn put_back(&self, run: RunSummary) -> Result<RunSummary, Failure> {
         let key = Uuid::now_v7().to_string();
         let resumed: Result<_, ClientError> = self.client.resume(run.run, &key).await;
         match resumed {
@@ -236,7 +230,7 @@ impl GoingOn<'_> {
 }
 
 /// Returns the held runs of a session, or else the last run if it ended early.
-fn resumable(runs: Vec<RunView>) -> Vec<RunView> {
+fn resumable(runs: Vec<RunSummary>) -> Vec<RunSummary> {
     use RunState::{Cancelled, Failed, Held, Interrupted};
     let (held, mut others): (Vec<_>, Vec<_>) = runs.into_iter().partition(|run| run.state == Held);
     if !held.is_empty() {

@@ -14,7 +14,7 @@ use crate::terminal::{Terminal, to_stdout};
 use crate::units;
 use lastword::{Host, HostBuilder, OnLastClient, StoreError};
 use lastword_server::{
-    Anyone, Authorizer, BearerToken, ListenError, Listener, ServerOptions, Token, TokenError,
+    Anyone, Authorizer, ListenError, Listener, ServerOptions, TokenError, TokenFile,
 };
 use sd_notify::NotifyState;
 use serde_json::json;
@@ -240,7 +240,7 @@ impl Plan {
     /// Opens the TCP listener, with its authorizer.
     async fn door(&self, address: SocketAddr) -> Result<Door, Failure> {
         let authorizer: Arc<dyn Authorizer> = match &self.token_file {
-            Some(file) => Arc::new(BearerToken::new(&token(file)?)),
+            Some(file) => Arc::new(token(file)?),
             None => Arc::new(Anyone),
         };
 
@@ -337,8 +337,8 @@ fn roots(roots: Vec<PathBuf>) -> Result<Vec<PathBuf>, Failure> {
     roots.into_iter().map(root).collect()
 }
 
-fn token(file: &Path) -> Result<Token, Failure> {
-    Token::read_or_create(file).map_err(|error| {
+fn token(file: &Path) -> Result<TokenFile, Failure> {
+    TokenFile::read_or_create(file).map_err(|error| {
         let how = match error {
             TokenError::Io { .. } => "; name another with `--token-file`",
             _ => "",

@@ -88,13 +88,15 @@ impl Serving {
     }
 
     /// Returns a client for this process. It uses the same API as all clients, but no socket; the
-    /// size of its requests is not bounded, since they are in memory already.
+    /// size of its requests is not bounded, since they are in memory already, nor is the number of
+    /// its streams, which take no connections.
     pub(crate) fn client(&mut self, held: Held) -> Result<Client, Failure> {
         let options = ServerOptions {
             roots: vec![PathBuf::from("/")],
             body_bytes_max: usize::MAX,
             prompt_bytes_max: usize::MAX,
             agent_bytes_max: usize::MAX,
+            streams_max: Some(usize::MAX),
             resume_held: held == Held::GoesOn,
             ..ServerOptions::default()
         };

@@ -16,6 +16,7 @@ use lastword::mcp::McpConfig;
 use lastword::model::ModelsConfig;
 use lastword::permission::{InvalidRule, Rule};
 use lastword::secrets::SecretsConfig;
+use lastword::similar;
 use lastword::{Compiler, Host, HostBuilder};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -182,6 +183,16 @@ impl ServeSettings {
     }
 }
 
+/// Returns which key or word was meant, if the message of a parser names an unknown one: it quotes
+/// that first, and the known ones after it.
+fn meant(message: &str) -> String {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    match quoted.next() {
+        Some(word) if message.starts_with("unknown ") => similar::did_you_mean(word, quoted),
+        _ => String::new(),
+    }
+}
+
 impl Settings {
     /// Reads the user's own file, and over it the one that was named, or else the one in the current
     /// directory. Those that are not named need not be there.
@@ -230,8 +241,9 @@ impl Settings {
 
         let mut settings: Self = toml::from_str(&text).map_err(|error| {
             let what = error.to_string();
+            let meant = meant(error.message());
             Failure::usage(format!(
-                "cannot use the settings {}: {}; correct the file",
+                "cannot use the settings {}: {}{meant}; correct the file",
                 file.display(),
                 what.trim_end()
             ))

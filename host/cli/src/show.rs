@@ -103,6 +103,8 @@ impl Shown {
             "run": self.row.id,
             "state": self.row.state,
             "awaiting_recovery": self.left,
+            "started_ms": self.row.started_ms,
+            "ended_ms": self.row.ended_ms,
             "receipt": self.row.receipt,
             "messages": self.row.messages,
             "said_so_far": self.open,

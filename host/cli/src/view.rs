@@ -6,7 +6,6 @@ use crate::rendering;
 use crate::terminal::{self, Terminal, to_stdout};
 use crate::units::{self, time};
 use lastword::event::{Event, EventBody};
-use lastword::hint;
 use lastword::id::SessionId;
 use lastword::session::{Content, Part, PartBody, Role};
 use lastword::{Cause, Receipt};
@@ -189,8 +188,9 @@ impl People {
             EventBody::ToolResult { part, .. } => {
                 if let PartBody::ToolResult(result) = &part.body {
                     self.aside(&rendering::result(result));
-                    if result.is_error && result.content.iter().any(names_rule) {
-                        self.aside(hints::RULES);
+                    let hint = result.content.iter().find_map(of_content);
+                    if let Some(hint) = hint.filter(|_| result.is_error) {
+                        self.aside(&hint);
                     }
                     if let Some(diff) = rendering::diff_of(result) {
                         self.block(&diff);
@@ -304,15 +304,21 @@ impl People {
             Cause::Limit(kind) if kind == "wakes" && self.place == Place::Here => {
                 format!("{told}; `--max-wakes` allows more")
             }
-            Cause::AgentError if hint::names_rule(&told) => format!("{told}; {}", hints::RULES),
+            Cause::AgentError => match hints::of_denial(&told) {
+                Some(hint) => format!("{told}; {hint}"),
+                None => told,
+            },
             _ => told,
         })
     }
 }
 
-/// Whether a tool's answer names the rule that would have allowed the call.
-fn names_rule(content: &Content) -> bool {
-    matches!(content, Content::Text { text } if hint::names_rule(text))
+/// Returns what helps against the denial in a tool's answer, if there is one.
+fn of_content(content: &Content) -> Option<String> {
+    match content {
+        Content::Text { text } => hints::of_denial(text),
+        _ => None,
+    }
 }
 
 /// Characters of the longest line about anything else.

@@ -3,8 +3,8 @@
 
 use crate::api::{
     AgentFile, AgentView, AnsweredView, ClosedWorkspace, EditedRun, Fork, Health, NewRun,
-    NewSession, NewWorkspace, PageView, QuestionView, QueuedRun, RunSummary, RunView,
-    SessionChanges, Version, WorkspaceView,
+    NewSession, NewWorkspace, PageView, QuestionView, QueuedRun, RunSummary, SessionChanges,
+    Version, WorkspaceView,
 };
 use crate::client::{Call, piece};
 use crate::{Client, ClientError};
@@ -285,7 +285,12 @@ impl Client {
     /// Any [`ClientError`]; `queue-full`, `key-conflict`, `empty-prompt`. After
     /// [`ClientError::Unreachable`] it is unknown whether the prompt was accepted: send it again
     /// with the same key.
-    pub async fn prompt(&self, session: SessionId, run: &NewRun, key: &str) -> Answered<RunView> {
+    pub async fn prompt(
+        &self,
+        session: SessionId,
+        run: &NewRun,
+        key: &str,
+    ) -> Answered<RunSummary> {
         let path = format!("/sessions/{session}/runs");
         self.ask_with_key(key, || Call::post(&path).json(run)).await
     }
@@ -302,7 +307,7 @@ impl Client {
     ///
     /// # Errors
     /// Any [`ClientError`]; `unknown-run`.
-    pub async fn run(&self, id: RunId) -> Answered<RunView> {
+    pub async fn run(&self, id: RunId) -> Answered<RunSummary> {
         self.ask(Call::get(format!("/runs/{id}"))).await
     }
 
@@ -327,7 +332,7 @@ impl Client {
     ///
     /// # Errors
     /// Any [`ClientError`]; `not-resumable`, `already-resumed`.
-    pub async fn resume(&self, id: RunId, key: &str) -> Answered<RunView> {
+    pub async fn resume(&self, id: RunId, key: &str) -> Answered<RunSummary> {
         let path = format!("/runs/{id}/resume");
         self.ask_with_key(key, || Call::post(&path)).await
     }

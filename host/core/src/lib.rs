@@ -94,7 +94,7 @@ pub use lastword_os::file;
 #[doc(hidden)]
 pub use lastword_store as store;
 #[doc(inline)]
-pub use lastword_types::{event, hint, id, permission, session, text};
+pub use lastword_types::{event, hint, id, permission, session, similar, text};
 
 pub use host::{
     ATTACHED_BYTES_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENTS_MAX, Agent, AgentSource,

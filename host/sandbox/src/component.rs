@@ -51,7 +51,7 @@ pub enum ComponentError {
     CoreModule,
     /// A component that is not an agent.
     #[error(
-        "this component is not an agent: it does not export `{WIT_PACKAGE}/turn@{WIT_VERSION}` (it exports {}); write it against lastword's agent SDK",
+        "this component is not an agent: it does not export `{WIT_PACKAGE}/turn@{WIT_VERSION}` (it exports {}); export an agent with the `export!` of lastword's agent SDK, and build it again",
         quoted_list(exports)
     )]
     OtherWorld {
@@ -118,14 +118,19 @@ pub enum ComponentError {
     Compiler(String),
     /// A function has another type than the host's.
     #[error(
-        "this component does not fit the host's functions: {0}; build it with an SDK of version {WIT_VERSION}"
+        "this component has other functions than version {WIT_VERSION} of `{WIT_PACKAGE}`, which this host has: {0}; build it with an SDK of version {WIT_VERSION}"
     )]
     Mismatch(String),
     /// The component traps or hangs while it describes itself.
     #[error(
-        "the agent could not say what it is: {0}; `describe` is called with everything denied and must only return the manifest"
+        "the agent could not say what it is, since its `describe` failed: {0}; it is called with everything denied and must only return the manifest"
     )]
     Describe(String),
+    /// The agent cannot be used with its manifest.
+    #[error(
+        "the agent's manifest cannot be used: {0}; change the manifest and build the agent again"
+    )]
+    Manifest(String),
 }
 
 fn quoted_list(names: &[String]) -> String {

@@ -1,9 +1,11 @@
 //! The only constructor of an engine: which features of WebAssembly are on, how instances are
 //! pooled, and the fallback if the pool does not fit into the address space.
 
+use super::instance::BACKTRACE_FRAMES;
 use super::interrupt::{Interrupt, Interrupter, LiveGuard};
 use super::memory::Memory;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
@@ -177,7 +179,8 @@ pub(super) fn config() -> Config {
     config.wasm_memory64(false).wasm_relaxed_simd(false);
     config
         .async_stack_size(STACK_BYTES)
-        .max_wasm_stack(WASM_STACK_BYTES);
+        .max_wasm_stack(WASM_STACK_BYTES)
+        .wasm_backtrace_max_frames(NonZeroUsize::new(BACKTRACE_FRAMES));
     config
 }
 

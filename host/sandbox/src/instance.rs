@@ -16,15 +16,19 @@ use wasmtime::{Store, Trap, UpdateDeadline};
 
 /// The largest number of bytes that one host call may copy out of a guest.
 const HOSTCALL_BYTES: usize = 8 << 20;
+/// The largest number of frames in the backtrace of a trap; more would make a trap costly.
+pub(super) const BACKTRACE_FRAMES: usize = 20;
 /// The largest number of handles that a guest may hold at once.
 pub(super) const HANDLES_MAX: usize = 4096;
 
 /// Why a call did not return.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// The call was stopped.
+    #[error("it was stopped before it returned")]
     Interrupted,
     /// WebAssembly trapped.
+    #[error("it trapped ({kind}){}", in_place(place))]
     Trap {
         /// The trap's name.
         kind: &'static str,
@@ -32,15 +36,30 @@ pub enum Fault {
         place: String,
     },
     /// The guest called `exit`.
+    #[error("it exited with code {0} instead of returning")]
     Exit(i32),
-    /// The stack overflowed.
-    StackOverflow,
+    /// The stack overflowed: that of its calls, or the one that its compiler keeps in memory.
+    #[error("its call stack is exhausted{}", in_place(place))]
+    StackOverflow {
+        /// The function that calls itself without an end, if the component has names.
+        place: String,
+    },
     /// The guest trapped, or could not start, after its memory limit had refused it memory.
+    #[error("it asked for more memory than it may have")]
     OutOfMemory,
     /// The guest exceeded a bound on what a host call may carry or hold.
+    #[error("it exceeded a bound of the host: {0}")]
     Limit(String),
     /// The host failed.
+    #[error("the host failed while it carried out the call: {0}")]
     Host(String),
+}
+
+fn in_place(place: &str) -> String {
+    match place {
+        "" => String::new(),
+        place => format!(" in `{place}`"),
+    }
 }
 
 /// The result of a call.
@@ -261,8 +280,11 @@ fn classify(error: &wasmtime::Error, refused: bool) -> Fault {
     }
 
     let trap = error.downcast_ref::<Trap>();
+    let functions = functions(error);
+    let recursive = recursive(&functions).map(str::to_owned);
     if trap == Some(&Trap::StackOverflow) {
-        return Fault::StackOverflow;
+        let place = recursive.unwrap_or_else(|| innermost(&functions));
+        return Fault::StackOverflow { place };
     }
 
     if refused {
@@ -279,9 +301,15 @@ fn classify(error: &wasmtime::Error, refused: bool) -> Fault {
         };
     };
 
+    // Compilers keep a second stack at the beginning of the memory and do not check its end: a
+    // recursion that exhausts it leaves the memory.
+    if let (Trap::MemoryOutOfBounds, Some(place)) = (trap, recursive) {
+        return Fault::StackOverflow { place };
+    }
+
     Fault::Trap {
         kind: trap_kind(*trap),
-        place: innermost_function(error),
+        place: innermost(&functions),
     }
 }
 
@@ -322,15 +350,57 @@ fn trap_kind(trap: Trap) -> &'static str {
     }
 }
 
-/// The innermost function of the guest, if the component has names.
-fn innermost_function(error: &wasmtime::Error) -> String {
+/// A function on the guest's stack.
+struct Function {
+    /// Its number in its module.
+    index: u32,
+    /// Its name; empty if the component has none.
+    name: String,
+}
+
+/// Returns the functions on the guest's stack, the innermost one first, as far as the backtrace
+/// reaches.
+fn functions(error: &wasmtime::Error) -> Vec<Function> {
     let frames = error.downcast_ref::<wasmtime::WasmBacktrace>();
-    let names = frames.into_iter().flat_map(wasmtime::WasmBacktrace::frames);
-    names
-        .filter_map(|frame| frame.func_name())
-        .map(|name| name.split("::h").next().unwrap_or(name).to_owned())
-        .find(|name| !name.contains("panic") && !name.contains("abort"))
+    let frames = frames.into_iter().flat_map(wasmtime::WasmBacktrace::frames);
+    let functions = frames.map(|frame| Function {
+        index: frame.func_index(),
+        name: frame.func_name().map(readable).unwrap_or_default(),
+    });
+    functions.collect()
+}
+
+/// Returns the name of a function as its author wrote it, without the hash that compilers add.
+fn readable(name: &str) -> String {
+    format!("{:#}", rustc_demangle::demangle(name))
+}
+
+/// Returns the name of the innermost function that is none of those that report a panic; empty if
+/// there is none.
+fn innermost(functions: &[Function]) -> String {
+    let reports = |name: &str| name.contains("panic") || name.contains("abort");
+    let own = functions
+        .iter()
+        .find(|function| !function.name.is_empty() && !reports(&function.name));
+    own.map(|function| function.name.clone())
         .unwrap_or_default()
+}
+
+/// Returns the name of the function that fills the backtrace, if one does: at least half of a
+/// backtrace that is as long as the engine makes it. Such a backtrace shows a deep recursion.
+fn recursive(functions: &[Function]) -> Option<&str> {
+    if functions.len() < BACKTRACE_FRAMES {
+        return None;
+    }
+
+    let count = |index: u32| {
+        functions
+            .iter()
+            .filter(|other| other.index == index)
+            .count()
+    };
+    let most = functions.iter().max_by_key(|other| count(other.index))?;
+    (count(most.index) * 2 >= functions.len()).then_some(most.name.as_str())
 }
 
 /// Measures the time in which a future is polled.
@@ -353,6 +423,40 @@ impl<F: Future + Unpin> Future for PollTimer<'_, F> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_full_backtrace_of_one_function_is_a_recursion() {
+        let stack = |indices: &[u32], length: usize| {
+            let indices = indices.iter().cycle().take(length);
+            let functions = indices.map(|index| Function {
+                index: *index,
+                name: format!("f{index}"),
+            });
+            functions.collect::<Vec<_>>()
+        };
+        assert_eq!(recursive(&stack(&[1], BACKTRACE_FRAMES)), Some("f1"));
+        assert_eq!(recursive(&stack(&[1], BACKTRACE_FRAMES - 1)), None);
+        let mutual = stack(&[1, 2], BACKTRACE_FRAMES);
+        assert!(recursive(&mutual).is_some(), "they call each other");
+        let different: Vec<u32> = (0..100).collect();
+        assert_eq!(recursive(&stack(&different, BACKTRACE_FRAMES)), None);
+    }
+
+    #[test]
+    fn names_are_those_of_the_source() {
+        let legacy = "_ZN5probe7forever6deeper17h0123456789abcdefE";
+        assert_eq!(readable(legacy), "probe::forever::deeper");
+        assert_eq!(readable("_RNvCs1234_5probe6deeper"), "probe::deeper");
+        assert_eq!(readable("main"), "main");
+
+        let function = |name: &str| Function {
+            index: 0,
+            name: name.to_owned(),
+        };
+        let panicking = ["core::panicking::panic", "", "probe::run"].map(function);
+        assert_eq!(innermost(&panicking), "probe::run");
+        assert_eq!(innermost(&[]), "");
+    }
 
     #[test]
     fn limits_of_the_engine_are_told_apart_from_its_other_errors() {

@@ -126,7 +126,8 @@ fn own_page(app: &App, headers: &HeaderMap, authority: Option<&Authority>) -> Re
             return Err(Problem::new(
                 "foreign-origin",
                 format!(
-                    "web pages of `{origin}` may not command this server; allow that origin in the server's settings if they shall"
+                    "web pages of `{origin}` may not command this server; send the request from a program, \
+                     without an `Origin` header, or from a page of the server's own address"
                 ),
             ));
         }

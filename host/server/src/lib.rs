@@ -34,6 +34,7 @@ pub mod access;
     reason = "the macros that describe routes write the names of parameters in full"
 )]
 mod api;
+mod drain;
 mod guard;
 mod metrics;
 mod observe;
@@ -43,8 +44,8 @@ mod serve;
 
 pub use access::{
     Action, Anyone, Arrival, Authorizer, BearerToken, FirstOf, Principal, ThisProcess, Token,
-    TokenError, Unauthenticated, UnixOwner,
+    TokenError, TokenFile, Unauthenticated, UnixOwner,
 };
 pub use api::{openapi, router};
-pub use options::ServerOptions;
+pub use options::{Connections, ServerOptions};
 pub use serve::{InProcess, ListenError, Listener, connect_unix, in_process, serve};

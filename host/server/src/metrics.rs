@@ -2,6 +2,7 @@
 //! `observe.rs` counts responses here and `feed.rs` streams; the host's own figures are read on
 //! request.
 
+use crate::options::Connections;
 use lastword::run::BUCKETS_US;
 use lastword::{Host, HostStats};
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ pub(crate) struct Metrics {
     routes: Mutex<BTreeMap<Route, Answers>>,
     streams: Arc<AtomicU64>,
     questions: AtomicU64,
+    connections: Connections,
 }
 
 /// The counts of one route's responses.
@@ -39,12 +41,13 @@ struct Answers {
 }
 
 impl Metrics {
-    pub(crate) fn new(host: Host) -> Self {
+    pub(crate) fn new(host: Host, connections: Connections) -> Self {
         Self {
             host,
             routes: Mutex::default(),
             streams: Arc::default(),
             questions: AtomicU64::new(0),
+            connections,
         }
     }
 
@@ -75,11 +78,23 @@ impl Metrics {
     pub(crate) fn text(&self) -> Result<String, fmt::Error> {
         let mut text = Text(String::new());
         let stats = self.host.stats();
+        text.family(
+            "build_info",
+            "gauge",
+            None,
+            "The version of this server; always 1",
+        )?;
+        let version = ("version", env!("CARGO_PKG_VERSION"));
+        let labels = labels(&[version, ("wit", lastword::WIT_VERSION)]);
+        text.sample("build_info", &labels, 1)?;
         host_gauges(&mut text, &stats)?;
         host_counters(&mut text, &stats)?;
         host_times(&mut text, &stats)?;
         self.routes(&mut text)?;
 
+        let connections = self.connections.open();
+        let help = "Connections that are open, on all listeners of this server";
+        text.gauge("http_connections", help, connections)?;
         let streams = self.streams.load(Ordering::Relaxed);
         text.gauge("http_streams", "Event streams that are open", streams)?;
         let questions = self.questions.load(Ordering::Relaxed);
@@ -163,6 +178,23 @@ fn host_gauges(text: &mut Text, stats: &HostStats) -> fmt::Result {
         text.gauge(name, help, value)?;
     }
 
+    let sizes = [
+        (
+            "database",
+            "The database; 0 for a store in memory",
+            stats.database_bytes,
+        ),
+        (
+            "database_wal",
+            "The database's write-ahead log; 0 for a store in memory",
+            stats.wal_bytes,
+        ),
+    ];
+    for (name, help, bytes) in sizes {
+        text.family(name, "gauge", Some("bytes"), help)?;
+        text.sample(&format!("{name}_bytes"), "", bytes)?;
+    }
+
     Ok(())
 }
 
@@ -200,17 +232,34 @@ fn host_counters(text: &mut Text, stats: &HostStats) -> fmt::Result {
             "Tokens that models wrote",
             stats.output_tokens,
         ),
+        (
+            "tool_calls",
+            "Calls of tools that runs made, refused ones included",
+            stats.tool_calls,
+        ),
     ];
     for (name, help, value) in counters {
         text.family(name, "counter", None, help)?;
         text.sample(&format!("{name}_total"), "", value)?;
     }
 
-    Ok(())
+    let help = "What models cost, as far as their prices are known";
+    text.family("model_cost", "counter", Some("dollars"), help)?;
+    let (dollars, micros) = (stats.cost_micros / 1_000_000, stats.cost_micros % 1_000_000);
+    text.sample(
+        "model_cost_dollars_total",
+        "",
+        format_args!("{dollars}.{micros:06}"),
+    )
 }
 
 fn host_times(text: &mut Text, stats: &HostStats) -> fmt::Result {
     let times = [
+        (
+            "run_wait",
+            "From the prompt or resumption of a run to the call of its agent",
+            &stats.wait,
+        ),
         (
             "run_stop",
             "From a cause to the guest being gone",

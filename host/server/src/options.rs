@@ -1,6 +1,8 @@
 //! The settings of a server and their defaults.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio_util::task::TaskTracker;
 
@@ -34,6 +36,11 @@ pub struct ServerOptions {
     /// use, the new one waits. Also bounded by an eighth of the file descriptors that the process
     /// may have. Default: 1024.
     pub connections_max: usize,
+    /// The largest number of event streams that one caller has open at the same time: one
+    /// [`Principal`](crate::Principal), by its name. A further one is refused with
+    /// `too-many-streams`. Default: `None`, half of the connections that there may be, so that the
+    /// streams of one caller leave connections to others.
+    pub streams_max: Option<usize>,
     /// How long connections may continue after the shutdown has begun. Default: 10 s.
     pub drain: Duration,
     /// Host names for which the server accepts requests, in addition to those of loopback and the
@@ -45,9 +52,39 @@ pub struct ServerOptions {
     /// Whether held prompts are resumed once a client opens their workspace or loads their agent.
     /// Otherwise they stay held until they are resumed one by one. Default: true.
     pub resume_held: bool,
+    /// Counts the connections of [`serve`](crate::serve) for the metrics of
+    /// [`router`](crate::router): both have clones of the same options. Default: a new one.
+    pub connections: Connections,
     /// Completes accepted work after its client has disconnected. The embedder keeps a clone,
     /// closes it after serving, and waits for it. Default: a new one.
     pub tasks: TaskTracker,
+}
+
+/// A count of open connections. Its clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Connections(Arc<AtomicU64>);
+
+impl Connections {
+    /// Returns how many connections are open.
+    #[must_use]
+    pub fn open(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Counts a connection as open until the returned value is dropped.
+    pub(crate) fn count(&self) -> Connected {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Connected(self.clone())
+    }
+}
+
+/// A connection that is counted as open.
+pub(crate) struct Connected(Connections);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Default for ServerOptions {
@@ -62,10 +99,12 @@ impl Default for ServerOptions {
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(5 * 60),
             connections_max: 1024,
+            streams_max: None,
             drain: Duration::from_secs(10),
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             resume_held: true,
+            connections: Connections::default(),
             tasks: TaskTracker::new(),
         }
     }

@@ -1,13 +1,16 @@
 //! Converts errors, such as those of the host, into HTTP responses. `lastword-api` defines their
 //! names and their JSON.
 
-use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use lastword::HostError;
 use lastword_api::Problem as Body;
 
 pub use lastword_api::problem::{KINDS, Kind, MEDIA_TYPE};
+
+/// The seconds after which a client may repeat a request that was refused for now.
+const RETRY_AFTER_S: u64 = 1;
 
 /// One error, ready to be sent as a response.
 #[derive(Debug)]
@@ -26,6 +29,12 @@ impl Problem {
             kind: kind.unwrap_or(&KINDS[0]),
             body: Box::new(body),
         }
+    }
+
+    /// Appends words to the detail.
+    pub(crate) fn with_detail(mut self, words: &str) -> Self {
+        self.body.detail.push_str(words);
+        self
     }
 
     /// Adds a link to the messages whose events the log no longer has.
@@ -77,6 +86,15 @@ impl IntoResponse for Problem {
         if self.status() == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+
+        let waits = matches!(
+            self.status(),
+            StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+        );
+        if waits && self.body.retryable {
+            headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+        }
+
         response
     }
 }
@@ -112,6 +130,33 @@ mod tests {
         for (name, kind) in lastword::ERROR_NAMES {
             assert_eq!(Problem::new(name, "").name(), *name);
             assert_eq!(Problem::new(name, "").status().as_u16(), kind.status());
+        }
+    }
+
+    #[test]
+    fn what_passes_says_when_to_ask_again() {
+        let told = |name: &str| {
+            let response = Problem::new(name, "").into_response();
+            let after = response.headers().get(RETRY_AFTER);
+            after.map(|after| after.to_str().unwrap().parse::<u64>().unwrap())
+        };
+        for name in [
+            "workspace-closing",
+            "queue-full",
+            "too-many-streams",
+            "host-closing",
+            "store-unavailable",
+            "providers-unavailable",
+        ] {
+            assert_eq!(told(name), Some(RETRY_AFTER_S), "{name}");
+        }
+        for name in [
+            "key-conflict",
+            "host-unavailable",
+            "unknown-run",
+            "internal",
+        ] {
+            assert_eq!(told(name), None, "{name}");
         }
     }
 

@@ -133,6 +133,15 @@ impl Store {
         self.shared.directory.as_deref()
     }
 
+    /// Returns the number of bytes of the database and of its write-ahead log; 0 for a store in
+    /// memory, and for a file that cannot be examined.
+    #[must_use]
+    pub fn bytes_on_disk(&self) -> (u64, u64) {
+        self.directory()
+            .map(super::sqlite::bytes_on_disk)
+            .unwrap_or_default()
+    }
+
     /// What recovery found when the store was opened.
     #[must_use]
     pub fn recovered(&self) -> Recovered {

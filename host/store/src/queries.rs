@@ -12,7 +12,7 @@ use super::{ChangeSet, StateOwner, StateScope, StoreError};
 use lastword_types::clock::UnixMillis;
 use lastword_types::event::{Event, Position, Seq};
 use lastword_types::id::{AgentId, GrantId, MessageId, QuestionId, RunId, SessionId, WorkspaceId};
-use lastword_types::run::Receipt;
+use lastword_types::run::{Receipt, RunSummary};
 use lastword_types::session::{BlobId, Granted, Message, Question};
 use tokio::sync::oneshot;
 
@@ -170,6 +170,9 @@ queries! {
 
     /// Returns one run, whatever its state.
     pub fn run(id: RunId) -> RunAt;
+
+    /// Returns one run without its messages, whatever its state.
+    pub fn run_summary(id: RunId) -> RunSummary;
 
     /// Returns the runs of a session with their messages.
     pub fn runs(session: SessionId) -> Vec<RunRow>;

@@ -2,7 +2,7 @@
 //! own users; the command line shows options and commands.
 
 use crate::id::{AgentId, RunId, SessionId};
-use crate::permission::Rule;
+use crate::permission::{Capability, Rule};
 
 /// What the user can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +55,31 @@ pub fn names_rule(text: &str) -> bool {
     text.contains(WITH_RULE)
 }
 
+/// The words before the capability in a denial of what the manifest does not ask for.
+const NOT_WANTED: &str = "the agent's manifest does not ask for `";
+
+/// Returns a denial, for agents and people: the manifest does not ask for the capability, at least
+/// not for this target, so that a grant has no effect.
+#[must_use]
+pub fn not_wanted(capability: Capability, target: Option<&str>) -> String {
+    let of = target
+        .map(|target| format!(" of {target}"))
+        .unwrap_or_default();
+    format!(
+        "{NOT_WANTED}{capability}`{of}, so that a grant of it has no effect; its author has to add \
+         it to the manifest's wants and build the agent again"
+    )
+}
+
+/// Returns the capability that the manifest does not ask for, if a text contains that denial. This
+/// does not prove that the host wrote the text, since agents and tools write any text.
+#[must_use]
+pub fn unwanted(text: &str) -> Option<Capability> {
+    let (_, rest) = text.split_once(NOT_WANTED)?;
+    let (capability, _) = rest.split_once('`')?;
+    capability.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,5 +91,24 @@ mod tests {
         assert_eq!(denial, "grant it with the rule `write-files=src/**`");
         assert!(names_rule(&format!("it is not granted; {denial}")));
         assert!(!names_rule("the rule `write-files` denies it"));
+    }
+
+    #[test]
+    fn a_denial_of_what_the_manifest_lacks_names_the_capability_and_no_rule() {
+        for target in [None, Some("a.example:443")] {
+            let denial = not_wanted(Capability::Network, target);
+            assert!(!names_rule(&denial), "{denial}");
+            let told = format!("tool failed: {denial} (denied)");
+            assert_eq!(unwanted(&told), Some(Capability::Network), "{told}");
+        }
+        assert_eq!(
+            unwanted("the agent's manifest does not ask for `fun`"),
+            None
+        );
+        assert_eq!(
+            unwanted("the agent's manifest does not ask for `model"),
+            None
+        );
+        assert_eq!(unwanted(&with_rule(&Capability::Model.into())), None);
     }
 }

@@ -13,6 +13,7 @@ pub mod permission;
 pub mod retry;
 pub mod run;
 pub mod session;
+pub mod similar;
 pub mod text;
 pub mod words;
 pub mod workspace;

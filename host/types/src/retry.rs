@@ -9,6 +9,7 @@ pub const RETRYABLE_ERRORS: &[&str] = &[
     "providers-unavailable",
     "queue-full",
     "store-unavailable",
+    "too-many-streams",
     "workspace-closing",
 ];
 

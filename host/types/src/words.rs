@@ -2,6 +2,8 @@
 //! version as it is (`run::Origin`; the providers' crate has its own), and those whose words are
 //! all known (`run::RunState`).
 
+use crate::similar::did_you_mean;
+
 /// Defines such an enum: its variants with their words, and [`Other`] for every other word. It has
 /// `as_str`, `Display`, a `FromStr` that never fails, conversions from and into texts, comparison
 /// with texts, and serde as one word.
@@ -101,7 +103,11 @@ macro_rules! open_words {
 
 /// A word that an enum does not have. Its message lists the words that the enum has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no {kind} `{word}`; the {kinds} are {}", words.join(", "))]
+#[error(
+    "there is no {kind} `{word}`{}; the {kinds} are {}",
+    did_you_mean(word, words.iter().copied()),
+    words.join(", ")
+)]
 pub struct UnknownWord {
     kind: &'static str,
     kinds: &'static str,
@@ -236,6 +242,14 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "there is no role `gone`; the roles are user, assistant, tool, system"
+        );
+        let error = "asistant"
+            .parse::<Role>()
+            .expect_err("there is no such role");
+        assert_eq!(
+            error.to_string(),
+            "there is no role `asistant` (did you mean `assistant`?); the roles are user, \
+             assistant, tool, system"
         );
     }
 }

@@ -3,6 +3,7 @@
 
 use super::Shell;
 use lastword_tests::guests::guest;
+use lastword_tests::wat::{Core, DESCRIBE_DATA, manifest};
 
 const TURN: &str = r#"(instance $turn) (export "lastword:agent/turn@0.1.0" (instance $turn))"#;
 
@@ -48,8 +49,98 @@ fn a_core_module() {
 #[test]
 fn another_world() {
     let other = r#"(component (instance $i) (export "wasi:cli/run@0.2.0" (instance $i)))"#;
-    let words = ["not an agent", "wasi:cli/run@0.2.0", "SDK"];
+    let words = ["not an agent", "wasi:cli/run@0.2.0", "`export!`"];
     component(&Shell::new(), other, &words);
+}
+
+#[test]
+fn a_crate_that_exports_no_agent() {
+    let words = [
+        "it exports nothing",
+        "lastword:agent/turn@0.1.0",
+        "`export!`",
+    ];
+    component(&Shell::new(), "(component)", &words);
+}
+
+/// A component with this manifest.
+fn described(name: &str, want: Option<(&str, bool)>, schema: Option<&str>) -> Vec<u8> {
+    let core = Core {
+        describe: DESCRIBE_DATA,
+        fields: &manifest(name, want, schema),
+        ..Core::default()
+    };
+    core.component()
+}
+
+#[test]
+fn an_agent_that_requires_what_the_host_does_not_know() {
+    let shell = Shell::new();
+    let requires = described("a", Some(("fly", true)), None);
+    let words = [
+        "there is no capability `fly`",
+        "it requires",
+        "version 0.1.0",
+    ];
+    refused(&shell, "agent.wasm", requires, &words);
+
+    let nearly = described("a", Some(("read-file", true)), None);
+    refused(
+        &shell,
+        "agent.wasm",
+        nearly,
+        &["did you mean `read-files`?"],
+    );
+
+    let optional = shell.file("agent.wasm", described("a", Some(("fly", false)), None));
+    let done = shell.lastword(&["run", &optional, "x"]).exits(0);
+    done.tells(&["wants `fly`, which this lastword does not know"]);
+}
+
+#[test]
+fn an_agent_without_a_name() {
+    for name in ["", " \t"] {
+        let nameless = described(name, None, None);
+        refused(&Shell::new(), "agent.wasm", nameless, &["`name` is empty"]);
+    }
+}
+
+#[test]
+fn a_schema_that_is_none() {
+    for (schema, why) in [
+        ("{", "it is not JSON"),
+        ("[]", "an array, and not an object"),
+        (r#"{"type": "string"}"#, "a configuration is an `object`"),
+    ] {
+        let agent = described("a", None, Some(schema));
+        let words = ["`config-schema-json`", why, "change the manifest"];
+        refused(&Shell::new(), "agent.wasm", agent, &words);
+    }
+}
+
+#[test]
+fn a_configuration_that_does_not_fit() {
+    let shell = Shell::new();
+    let schema = r#"{"required": ["repo"], "properties": {"depth": {"type": "integer"}}}"#;
+    let agent = shell.file("agent.wasm", described("a", None, Some(schema)));
+    let run = |config: &str| shell.lastword(&["run", &agent, "x", "--config", config]);
+    run(r#"{"depth": 1}"#)
+        .exits(2)
+        .tells(&["`repo` is missing"]);
+    let wrong = run(r#"{"repo": "a", "depth": "1"}"#).exits(2);
+    wrong.tells(&["`depth` is a string; it has to be integer"]);
+    run(r#"{"repo": "a", "depth": 1}"#).exits(0);
+    run("{}").exits(0);
+}
+
+#[test]
+fn an_agent_that_cannot_describe_itself() {
+    let traps = Core {
+        describe: "unreachable",
+        ..Core::default()
+    };
+    let words = ["its `describe` failed", "it trapped (unreachable)"];
+    refused(&Shell::new(), "agent.wasm", traps.component(), &words);
 }
 
 #[test]
@@ -81,7 +172,7 @@ fn an_interface_of_another_type() {
     component(
         &Shell::new(),
         &format!("(component {TURN})"),
-        &["SDK of version"],
+        &["version 0.1.0 of `lastword:agent`", "SDK of version"],
     );
 }
 

@@ -32,6 +32,10 @@ fn options_that_say_nothing() {
             &["no capability `everything`", "read-files, write-files"],
         ),
         (
+            ["--allow", "raed-files"],
+            &["no capability `raed-files` (did you mean `read-files`?)"],
+        ),
+        (
             ["--allow", "write-files"],
             &["without a workspace", "--workspace"],
         ),
@@ -54,6 +58,25 @@ fn options_that_say_nothing() {
     ] {
         refused(&shell, &options, words);
     }
+}
+
+#[test]
+fn a_setting_that_is_not_known_names_the_one_that_was_meant() {
+    let shell = Shell::new();
+    for (text, meant) in [
+        ("[run]\nmodle = 'ollama:x'\n", "(did you mean `model`?)"),
+        ("[permisions]\ndeny = []\n", "(did you mean `permissions`?)"),
+        (
+            "[serve]\non_last_client = 'cancle'\n",
+            "(did you mean `cancel`?)",
+        ),
+    ] {
+        shell.file("lastword.toml", text);
+        refused(&shell, &[], &[meant]);
+    }
+    shell.file("lastword.toml", "[run]\nxyzzy = 1\n");
+    let done = shell.probe("echo x", &[]).exits(2);
+    assert!(!done.err.contains("did you mean"), "{done:?}");
 }
 
 #[test]

@@ -26,6 +26,19 @@ fn a_denial_stands_before_what_is_allowed() {
 }
 
 #[test]
+fn what_the_manifest_lacks_is_its_authors_to_add() {
+    let shell = Shell::new();
+    let narrow = agent("narrow-probe");
+    let run = ["run", &narrow, "state a", "--allow", "state"];
+    let done = shell.lastword(&run).exits(1);
+    let done = done.tells(&["does not ask for `state`", "`.wants(Capability::State, "]);
+    assert!(
+        !done.err.contains("--allow"),
+        "a grant has no effect: {done:?}"
+    );
+}
+
+#[test]
 fn the_folder_s_settings_may_only_deny() {
     let shell = Shell::new();
     for (line, word) in [

@@ -157,6 +157,7 @@ async fn a_call_that_reads_or_waits_leaves_nothing() {
         session.events(Seq(0)).check(),
         session.events(Seq(0)).next(),
         run.state(),
+        run.summary(),
         run.receipt(),
         other.ended(),
     ];

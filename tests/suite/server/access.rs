@@ -3,7 +3,7 @@
 use super::harness::{Server, client, json, problem};
 use lastword_server::{
     Anyone, Authorizer, FirstOf, ListenError, Listener, ServerOptions, Token, TokenError,
-    UnixOwner, connect_unix, router, serve,
+    TokenFile, UnixOwner, connect_unix, router, serve,
 };
 use lastword_tests::fixture::{Fixture, Plan};
 use reqwest::StatusCode;
@@ -38,6 +38,37 @@ async fn only_the_token_lets_in() {
     assert_eq!(problem(nothing).await, (404, "unknown-route".to_owned()));
     let wrong = server.http.put(server.url("/workspaces"));
     assert_eq!(problem(wrong).await, (401, "unauthenticated".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_file_that_changed_is_read_again() {
+    let fixture = Fixture::new().await;
+    let (file, draft) = (
+        fixture.folder.path().join("token"),
+        fixture.folder.path().join("new"),
+    );
+    let authorizer = Arc::new(TokenFile::read_or_create(&file).unwrap());
+    let first = Token::read(&file).unwrap();
+    let server = Server::of(fixture, first.clone(), authorizer, |_| {}).await;
+    let status = |token: &Token| {
+        let request = server.http.get(server.url("/version"));
+        let request = request.bearer_auth(token.as_str());
+        async move { request.send().await.unwrap().status() }
+    };
+    assert_eq!(status(&first).await, StatusCode::OK);
+
+    // Another file in its place, as a careful program writes it.
+    let second = Token::read_or_create(&draft).unwrap();
+    std::fs::rename(&draft, &file).unwrap();
+    assert_eq!(status(&first).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(status(&second).await, StatusCode::OK);
+
+    // A file without a token, and a missing one, lock no caller out.
+    std::fs::write(&draft, "short").unwrap();
+    std::fs::rename(&draft, &file).unwrap();
+    assert_eq!(status(&second).await, StatusCode::OK);
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(status(&second).await, StatusCode::OK);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -86,6 +117,10 @@ async fn only_its_own_names_are_answered_for() {
         let refused = problem(with("origin", origin)).await;
         assert_eq!(refused, (403, "foreign-origin".to_owned()), "{origin}");
     }
+    let refused = json(with("origin", "https://evil.example")).await.1;
+    let detail = refused["detail"].as_str().unwrap();
+    assert!(detail.contains("without an `Origin` header"), "{detail}");
+    assert!(!detail.contains("setting"), "there is none: {detail}");
     let mut raw = tokio::net::TcpStream::connect(server.address)
         .await
         .unwrap();

@@ -4,6 +4,7 @@
 use super::harness::{Feed, Server, kinds};
 use lastword_server::ServerOptions;
 use lastword_tests::fixture::Plan;
+use lastword_tests::heard::Heard;
 use std::io::ErrorKind;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -117,6 +118,57 @@ async fn a_connection_in_use_keeps_its_place_and_another_waits() {
     read_until(&mut third, "HTTP/1.1 200").await;
     server.fixture.run("echo to the end;").await;
     read_until(&mut first, "to the end;").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_too_large_is_answered_while_it_is_sent() {
+    // More than the system's buffers take.
+    const BYTES: usize = 24 << 20;
+    let small = |options: &mut ServerOptions| options.prompt_bytes_max = 1000;
+    let server = Server::with(Plan::new(), small).await;
+    let mut stream = connect(&server).await;
+    let request = format!(
+        "POST /v1{}/runs HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n\
+         content-type: application/json\r\ncontent-length: {BYTES}\r\n\r\n",
+        server.session(),
+        server.token.as_str()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    // A client that reads only once it has sent everything.
+    for _ in 0..BYTES >> 20 {
+        stream.write_all(&[b'x'; 1 << 20]).await.unwrap();
+    }
+    let answer = read_until(&mut stream, "body-too-large").await;
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    read_until(&mut stream, "}").await;
+    ask(&server, &mut stream, KNOWN).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_streams_of_one_caller_are_bounded() {
+    let heard = Heard::listen(vec!["a stream was refused".to_owned()]);
+    let two = |options: &mut ServerOptions| options.streams_max = Some(2);
+    let server = Server::with(Plan::new(), two).await;
+    let path = format!("{}/events", server.session());
+    let (first, _second) = (follow(&server, &path).await, follow(&server, &path).await);
+    for path in [path.clone(), format!("{}/events", server.workspace())] {
+        let refused = server.get(&path).send().await.unwrap();
+        assert_eq!(refused.headers()["retry-after"], "1");
+        assert_eq!(refused.status().as_u16(), 429);
+        let body: serde_json::Value = refused.json().await.unwrap();
+        assert_eq!(body["name"], "too-many-streams", "{body}");
+    }
+    assert!(!heard.found().is_empty(), "the log says it");
+
+    drop(first);
+    // The server notices the end of a connection some time after it.
+    let again = async {
+        while server.get(&path).send().await.unwrap().status() != 200 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let again = tokio::time::timeout(Duration::from_secs(60), again).await;
+    assert!(again.is_ok(), "its place is free again");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,8 @@
 //! format.
 
 use super::harness::Server;
+use lastword_tests::fixture::Plan;
+use lastword_tests::tools::TestTools;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A family of samples.
@@ -189,6 +191,36 @@ async fn the_figures_are_what_the_format_allows() {
     for family in &families {
         assert!(!family.samples.is_empty(), "{family:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_holds_and_did_is_counted() {
+    let server = Server::with(
+        Plan::new().host(|host| host.tools(TestTools::default())),
+        |_| {},
+    );
+    let server = server.await;
+    server.fixture.run("tool test.echo {\"text\": \"x\"}").await;
+    let answer = server.get("/metrics").send().await.expect("an answer");
+    let families = parse(&answer.text().await.expect("a text")).expect("it is allowed");
+    let of = |name: &str, suffix: &str| {
+        let family = families.iter().find(|family| family.name == name);
+        let samples = &family.unwrap_or_else(|| panic!("no {name}")).samples;
+        let sample = samples.iter().find(|sample| sample.suffix == suffix);
+        sample.unwrap_or_else(|| panic!("no {name}{suffix}"))
+    };
+
+    let build = of("lastword_build_info", "");
+    assert_eq!(build.labels["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(build.labels["wit"], lastword::WIT_VERSION);
+    assert!(of("lastword_database_bytes", "").value > 0.0);
+    assert!(of("lastword_database_wal_bytes", "").value > 0.0);
+    assert!(of("lastword_http_connections", "").value >= 1.0);
+    let runs = of("lastword_run_wait_seconds", "_count").value;
+    assert!((runs - 1.0).abs() < f64::EPSILON, "{runs} runs began");
+    let calls = of("lastword_tool_calls", "_total").value;
+    assert!((calls - 1.0).abs() < f64::EPSILON, "{calls} calls");
+    assert!(of("lastword_model_cost_dollars", "_total").value.abs() < f64::EPSILON);
 }
 
 #[test]

@@ -228,7 +228,7 @@ async fn a_workspace_is_opened_by_rules() {
     assert_eq!(said(&server, "b", &plain, CHANGE).await, "done");
     let other = json!({ "grants": ["tools=test.echo"] });
     let denied = said(&server, "c", &other, CHANGE).await;
-    assert!(denied.contains("nobody is there to be asked"), "{denied}");
+    assert!(denied.contains("no person can be asked"), "{denied}");
     let barred = json!({ "grants": ["tools"], "deny": ["tools=test.change"], "ask": true });
     let denied = said(&server, "d", &barred, CHANGE).await;
     assert!(denied.contains("`tools=test.change` denies it"), "{denied}");

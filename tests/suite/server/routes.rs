@@ -15,6 +15,45 @@ async fn ok(request: reqwest::RequestBuilder) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_shown_as_it_is_listed() {
+    let server = Server::new().await;
+    let path = server.prompt("echo x").await;
+    let events = Feed::open(server.get(&format!("{path}/events"))).await;
+    events.rest().await;
+    let shown = ok(server.get(&path)).await;
+    let listed = ok(server.get(&format!("{}/runs", server.session()))).await;
+    assert_eq!(listed["items"], json!([shown]));
+    for member in [
+        "run",
+        "session",
+        "state",
+        "origin",
+        "digest",
+        "accepted_ms",
+        "started_ms",
+        "ended_ms",
+        "receipt",
+    ] {
+        assert!(shown.get(member).is_some(), "no `{member}`: {shown}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_is_not_there_is_guessed_at() {
+    let server = Server::new().await;
+    let sessions = format!("{}/sessions", server.workspace());
+    for request in [
+        server.post(&sessions, &json!({ "agent": "prboe" })),
+        server.get("/agents/Probe"),
+    ] {
+        let (_, body) = json(request).await;
+        assert_eq!(body["name"], "unknown-agent");
+        let detail = body["detail"].as_str().unwrap();
+        assert!(detail.contains("(did you mean `probe`?)"), "{detail}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_server_tells_of_itself() {
     let server = Server::new().await;
     assert_eq!(ok(server.get("/health")).await, json!({ "status": "ok" }));

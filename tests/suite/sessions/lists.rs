@@ -88,7 +88,7 @@ async fn runs_are_listed_in_the_order_of_acceptance() {
             break;
         }
     }
-    let order: Vec<_> = listed.iter().map(|run| run.id).collect();
+    let order: Vec<_> = listed.iter().map(|run| run.run).collect();
     assert_eq!(order, accepted);
     let states: Vec<_> = listed.iter().map(|run| run.state).collect();
     use RunState::{Completed, Queued, Running};
@@ -96,6 +96,9 @@ async fn runs_are_listed_in_the_order_of_acceptance() {
     assert_eq!(states, expected);
     let digest = fixture.agent.digest().to_string();
     for run in &listed {
+        let alone = fixture.session.run(run.run).summary().await.unwrap();
+        assert_eq!(&alone, run, "a run is read as it is listed");
+        assert_eq!(run.session, fixture.session.id());
         assert_eq!((&run.origin, &run.digest), (&Origin::User, &digest));
         let ended = run.state == Completed;
         assert_eq!(run.receipt.is_some(), ended);
@@ -116,7 +119,7 @@ async fn runs_are_listed_in_the_order_of_acceptance() {
 
 /// Whether these are the first of those.
 fn after_first(page: &[lastword::RunSummary], all: &[lastword::id::RunId]) -> bool {
-    page.first().map(|run| run.id) == all.first().copied()
+    page.first().map(|run| run.run) == all.first().copied()
 }
 
 lastword_tests::also_in_memory![

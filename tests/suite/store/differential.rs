@@ -891,6 +891,10 @@ async fn read_pages(side: &mut Side, session: SessionId, read: &mut Read) {
     loop {
         let page = side.store.list_runs(session, 2, after).await;
         read.push(("list_runs", side.outcome(&page)));
+        for row in page.iter().flatten().flatten() {
+            let alone = side.store.run_summary(row.run.run).await;
+            read.push(("run_summary", side.outcome(&alone)));
+        }
         let last = page.ok().and_then(|page| page.into_iter().last());
         match last {
             Some(last) => after = last.ok().map(|row| row.cursor()),

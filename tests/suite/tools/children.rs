@@ -328,7 +328,7 @@ async fn a_child_leaves_nothing_that_goes_on_without_its_parent() {
     let children = fixture.host.list_sessions(filter).await;
     let child = children.expect("the sessions").items[0].id;
     let child = fixture.host.session(child).await.expect("the session");
-    let run = child.list_runs(1, None).await.expect("its runs").items[0].id;
+    let run = child.list_runs(1, None).await.expect("its runs").items[0].run;
     let resumed = child.resume(run).await.expect_err("it is refused");
     assert_eq!(resumed.name(), "not-resumable");
     assert!(resumed.to_string().contains("begun by another run"));

@@ -41,7 +41,7 @@ async fn a_policy_decides_after_grants_and_before_people() {
     );
     let asks = fixture.run(r#"tool test.flood {"text":""}"#).await;
     assert!(
-        asks.text().contains("nobody is there to be asked"),
+        asks.text().contains("no person can be asked"),
         "{}",
         asks.text()
     );

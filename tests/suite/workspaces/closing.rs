@@ -5,6 +5,7 @@ use lastword::id::ClientId;
 use lastword::{Lifecycle, Prompt, RunState, WorkspaceKey, WorkspaceOptions};
 use lastword_tests::check::violations;
 use lastword_tests::fixture::wait_until_said;
+use lastword_tests::heard::Heard;
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -154,7 +155,13 @@ async fn a_host_that_starts_again_goes_on_with_the_grants_that_there_were() {
         .build()
         .await
         .unwrap();
+    let heard = Heard::listen(vec!["prompts stay held".to_owned()]);
     assert!(next.reopen_held().await.unwrap().is_empty(), "no agent yet");
+    let told = heard.found();
+    assert!(
+        told.iter().any(|line| line.contains("agent=probe")),
+        "{told:?}"
+    );
     assert!(next.open_workspaces().is_empty(), "and nothing stays open");
     let probe = lastword_tests::guests::guest("probe");
     next.load_agent("probe", probe).await.unwrap();

@@ -14,6 +14,15 @@ pub(crate) const BLOB_BYTES_MAX: usize = 8 << 20;
 /// Bytes that a part refers to, which are stored before the part.
 pub(crate) type Blob = (BlobId, Vec<u8>);
 
+/// Checks that a text from a guest is one JSON value.
+///
+/// # Errors
+/// If it is not: the reason.
+pub(crate) fn check_json(text: &str) -> Result<(), String> {
+    let checked = serde_json::from_str::<serde::de::IgnoredAny>(text);
+    checked.map(drop).map_err(|error| error.to_string())
+}
+
 pub(crate) fn extra_in(extra: Vec<(String, String)>) -> Extra {
     extra.into_iter().collect()
 }

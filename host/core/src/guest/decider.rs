@@ -3,6 +3,7 @@
 //! that may have effects is recorded as begun, on disk, before it proceeds.
 
 use crate::guest::agents::GrantPrincipal;
+use crate::guest::failure::refusal;
 use crate::guest::questions::{Asker, Covers, Questions};
 use futures_util::future::BoxFuture;
 use lastword_providers::foreign::Foreign;
@@ -12,9 +13,7 @@ use lastword_providers::tools::Effects;
 use lastword_store::Store;
 use lastword_types::clock::Clock;
 use lastword_types::hint;
-use lastword_types::permission::{
-    Access, Authority, Capability, DenyReason, Rule, Verdict, offers,
-};
+use lastword_types::permission::{Access, Authority, Capability, Rule, Verdict, offers};
 use lastword_types::session::{Answer, Asked};
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,7 +73,10 @@ impl RunPermits {
     async fn allow(&self, access: Access, call: Option<String>) -> Result<Allowed, Denied> {
         match self.authority.evaluate(&access, &[]) {
             Verdict::Allowed => return Ok(Allowed::ByRules(Vec::new())),
-            Verdict::Denied(why) => return Err(refusal(&access, &why)),
+            Verdict::Denied(why) => {
+                let target = Some(access.target.as_str());
+                return Err(Denied(refusal(access.capability, target, &why)));
+            }
             Verdict::Undecided => {}
         }
 
@@ -94,7 +96,7 @@ impl RunPermits {
             Decision::Allow => Ok(Allowed::Once),
             Decision::Deny(reason) => Err(Denied(format!("not allowed: {reason}"))),
             Decision::Ask if self.asks => self.ask(access, call).await,
-            Decision::Ask => Err(nobody_granted(&access)),
+            Decision::Ask => Err(not_granted(&access)),
         }
     }
 
@@ -164,7 +166,7 @@ impl RunPermits {
     }
 }
 
-fn nobody_granted(access: &Access) -> Denied {
+fn not_granted(access: &Access) -> Denied {
     let (capability, target) = (access.capability, &access.target);
     let exact = Rule::exactly(access).filter(|rule| rule.pattern().is_some());
     let how = match exact {
@@ -176,24 +178,7 @@ fn nobody_granted(access: &Access) -> Denied {
     };
 
     Denied(format!(
-        "the capability `{capability}` is not granted for {target}, and nobody is there to be \
-         asked; {how}"
+        "the capability `{capability}` is not granted for {target}, and no person can be asked; \
+         {how}"
     ))
-}
-
-fn refusal(access: &Access, why: &DenyReason) -> Denied {
-    let (capability, target) = (access.capability, &access.target);
-    Denied(match why {
-        DenyReason::NotWanted => format!(
-            "the agent's manifest does not ask for `{capability}` of {target}, so that nobody \
-             can grant it; its author would have to add it"
-        ),
-        DenyReason::NotAbove => format!(
-            "the agent that started this one may not do that either (`{capability}` of \
-             {target}); a child never has more than its parent"
-        ),
-        DenyReason::Rule(rule) => {
-            format!("the rule `{rule}` denies it; whoever wrote it would have to change it")
-        }
-    })
 }

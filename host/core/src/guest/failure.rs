@@ -6,7 +6,7 @@ use lastword_providers::model::{ModelError, ModelErrorKind};
 use lastword_sandbox::bindings::lastword::agent::types::Failure;
 use lastword_store::{OutputError, Refusal, StoreError};
 use lastword_types::hint;
-use lastword_types::permission::Capability;
+use lastword_types::permission::{Authority, Capability, DenyReason, Verdict};
 
 /// A refusal with one of the codes of the WIT package.
 pub(crate) fn failure(code: &str, message: impl Into<String>) -> Failure {
@@ -18,15 +18,52 @@ pub(crate) fn failure(code: &str, message: impl Into<String>) -> Failure {
     }
 }
 
-/// Returns the refusal of a capability that is not granted.
-pub(crate) fn denied(capability: Capability) -> Failure {
-    failure(
-        "denied",
-        format!(
+/// Returns the refusal of a capability of which a run has nothing.
+pub(crate) fn denied(authority: &Authority, capability: Capability) -> Failure {
+    failure("denied", lacking(authority, capability))
+}
+
+/// Returns why a run has nothing of a capability, and what would give it to the run.
+pub(crate) fn lacking(authority: &Authority, capability: Capability) -> String {
+    match authority.evaluate_any(capability) {
+        Verdict::Denied(why) => refusal(capability, None, &why),
+        Verdict::Undecided | Verdict::Allowed => format!(
             "the capability `{capability}` is not granted to this agent; {}",
             hint::with_rule(&capability.into())
         ),
+    }
+}
+
+/// Returns the refusal of everything to an agent that describes itself or closes its run.
+pub(crate) fn nothing_granted() -> Failure {
+    failure(
+        "denied",
+        "an agent has no capabilities while it describes itself and in its epilogue; ask for this \
+         in `run`",
     )
+}
+
+/// Returns the refusal of models if the host has none.
+pub(crate) fn no_model() -> Failure {
+    failure("not-found", "the host has no model; it has to be given one")
+}
+
+/// Returns why an access is denied without a question: to a target, or to every one.
+pub(crate) fn refusal(capability: Capability, target: Option<&str>, why: &DenyReason) -> String {
+    let of = target
+        .map(|target| format!(" of {target}"))
+        .unwrap_or_default();
+    match why {
+        DenyReason::NotWanted => hint::not_wanted(capability, target),
+        DenyReason::NotAbove => format!(
+            "the agent that started this one does not have `{capability}`{of} either, and a child \
+             never has more than its parent"
+        ),
+        DenyReason::Rule(rule) => format!(
+            "the rule `{rule}` denies it (`{capability}`{of}); the rule has to be removed where it \
+             was set"
+        ),
+    }
 }
 
 /// Returns the refusal of every new call once the run is being stopped.

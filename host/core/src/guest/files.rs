@@ -1,8 +1,9 @@
 //! Decides which directories a guest sees, and whether it may write to them.
 
+use crate::guest::failure::lacking;
 use lastword_sandbox::descriptors::GuestDescriptors;
 use lastword_sandbox::{Directory, Files};
-use lastword_types::permission::{Authority, Capability};
+use lastword_types::permission::{Authority, Capability, Verdict};
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,4 +25,83 @@ pub(crate) fn of_run(
         writable: authority.has_all(Capability::WriteFiles),
     });
     Files::new(directory, tmp, written, held)
+}
+
+/// Returns why a guest does not see the workspace's directory, and what would change that; `None`
+/// if it sees it, or if the workspace has no directory.
+pub(crate) fn unseen(workspace: Option<&Arc<File>>, authority: &Authority) -> Option<String> {
+    let read = Capability::ReadFiles;
+    if workspace.is_none() || authority.has_all(read) {
+        return None;
+    }
+
+    Some(match authority.evaluate_any(read) {
+        Verdict::Allowed => format!(
+            "only a part of `{read}` is wanted and granted, and that part is reached through tools \
+             alone"
+        ),
+        Verdict::Denied(_) | Verdict::Undecided => lacking(authority, read),
+    })
+}
+
+/// Returns the detail of a failed run with the reason why it does not see the workspace's
+/// directory, if a missing file may have been the cause. The guest itself is told no more than
+/// that there is no such file: its own library looks for the directory and does not ask the host.
+pub(crate) fn explained(detail: Option<String>, unseen: Option<&str>) -> Option<String> {
+    let (Some(detail), Some(why)) = (&detail, unseen) else {
+        return detail;
+    };
+
+    let is_about_files = ["No such file", "/workspace"];
+    if is_about_files.iter().any(|words| detail.contains(words)) {
+        Some(format!(
+            "{detail}; the agent does not see `/workspace`: {why}"
+        ))
+    } else {
+        Some(detail.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lastword_types::hint;
+    use lastword_types::permission::{Grants, Rule};
+
+    fn rules(words: &[&str]) -> Arc<[Rule]> {
+        let rules = words.iter().map(|word| word.parse().expect("a rule"));
+        rules.collect()
+    }
+
+    #[test]
+    fn what_hides_the_directory_is_told_by_its_cause() {
+        let file = tempfile::tempfile().map(Arc::new).expect("a file");
+        let of =
+            |wants: &[&str], grants| unseen(Some(&file), &Authority::new(rules(wants), grants));
+        let all = || Grants::none().with(Capability::ReadFiles);
+        assert_eq!(of(&["read-files"], all()), None);
+        assert_eq!(unseen(None, &Authority::new(rules(&[]), all())), None);
+
+        let unwanted = of(&["state"], all()).expect("it does not see it");
+        assert_eq!(hint::unwanted(&unwanted), Some(Capability::ReadFiles));
+        let ungranted = of(&["read-files"], Grants::none()).expect("it does not see it");
+        assert!(hint::names_rule(&ungranted), "{ungranted}");
+        let part = of(&["read-files=src/**"], all()).expect("it does not see it");
+        assert!(part.contains("tools alone"), "{part}");
+    }
+
+    #[test]
+    fn only_a_failure_about_files_is_explained() {
+        let told =
+            |detail: &str| explained(Some(detail.to_owned()), Some("why")).expect("a detail");
+        let missing = told("No such file or directory (os error 44) (internal)");
+        assert!(
+            missing.ends_with("does not see `/workspace`: why"),
+            "{missing}"
+        );
+        assert_eq!(told("too many words"), "too many words");
+        assert_eq!(explained(None, Some("why")), None);
+        let seen = explained(Some("/workspace/a".to_owned()), None);
+        assert_eq!(seen.as_deref(), Some("/workspace/a"));
+    }
 }

@@ -51,6 +51,11 @@ impl Journal {
         crash.panic.clone().or(stderr)
     }
 
+    /// Adds a line of the host's own, within the same bounds.
+    pub(crate) fn warn(&self, message: &str) {
+        self.write(Level::Warn, message, None);
+    }
+
     fn write(&self, level: Level, message: &str, fields: Option<&str>) {
         if fields.is_some_and(has_panic) {
             let mut crash = self.crash.lock().unwrap_or_else(PoisonError::into_inner);

@@ -3,10 +3,11 @@
 
 pub(crate) mod agents;
 pub(crate) mod budget;
+pub(crate) mod config_schema;
 pub(crate) mod control;
 mod convert;
 pub(crate) mod decider;
-mod failure;
+pub(crate) mod failure;
 pub(crate) mod files;
 pub(crate) mod log;
 pub(crate) mod model;
@@ -17,7 +18,7 @@ pub(crate) mod state;
 pub(crate) mod tools;
 pub(crate) mod transcript;
 
-pub(crate) use convert::{BLOB_BYTES_MAX, Blob, blob_of};
+pub(crate) use convert::{BLOB_BYTES_MAX, Blob, blob_of, check_json};
 pub(crate) use convert::{part_out as part_to_guest, words_in as part_from_guest};
 
 use lastword_sandbox::bindings::lastword::agent as wit;
@@ -43,14 +44,14 @@ impl Capabilities {
                 control: Arc::clone(control),
                 conversation: None,
             },
-            model: model::Model::denied(control),
+            model: model::Model::new(control, Err(failure::nothing_granted())),
             tools: tools::Tools {
                 control: Arc::clone(control),
-                granted: None,
+                granted: Err(failure::nothing_granted()),
             },
             state: state::State {
                 control: Arc::clone(control),
-                values: None,
+                values: Err(failure::nothing_granted()),
             },
             control: control::ControlHost(Arc::clone(control)),
             log: log::Log {
@@ -59,7 +60,7 @@ impl Capabilities {
             },
             secrets: secrets::SecretsHost {
                 control: Arc::clone(control),
-                granted: None,
+                granted: Err(failure::nothing_granted()),
             },
         }
     }

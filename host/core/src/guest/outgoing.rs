@@ -1,6 +1,7 @@
 //! A guest's own requests, through `wasi:http`. They run on the embedder's runtime, and their
 //! responses reach the guest in chunks, so that none of this code runs on a guest's stack.
 
+use super::log::Journal;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{StreamExt, TryStreamExt};
@@ -10,6 +11,7 @@ use lastword_providers::permits::PermissionChecker;
 use lastword_sandbox::{Outgoing, OutgoingBody, OutgoingError};
 use lastword_types::id::RunId;
 use reqwest::Url;
+use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
@@ -22,6 +24,8 @@ const CHUNKS_WAITING_MAX: usize = 2;
 pub(crate) struct GuestRequests {
     pub(crate) client: Guarded,
     pub(crate) run: RunId,
+    /// The log of the run.
+    pub(crate) journal: Arc<Journal>,
     pub(crate) permits: PermissionChecker,
     /// The embedder's runtime, since the embedder's code never runs on a guest's stack.
     pub(crate) runtime: Handle,
@@ -39,9 +43,14 @@ impl Outgoing for GuestRequests {
         let (head, answered) = oneshot::channel();
         let (pieces, waiting) = mpsc::channel(CHUNKS_WAITING_MAX);
         let (client, run, permits) = (self.client.clone(), self.run, self.permits.clone());
+        let journal = Arc::clone(&self.journal);
         let task = async move {
             if let Err(error) = pump(&client, run, request, &permits, head, &pieces).await {
                 tracing::debug!(%run, %error, "a guest's request failed");
+                if error.kind == HttpErrorKind::Denied {
+                    // The guest is told no more than that it was denied.
+                    journal.warn(&format!("a request of the agent was refused: {error}"));
+                }
                 let _guest_went_away = pieces.send(Err(outgoing_error(&error))).await;
             }
         };
@@ -148,7 +157,6 @@ mod tests {
     use lastword_providers::secrets::Secrets;
     use lastword_types::permission::Access;
     use std::net::{IpAddr, Ipv4Addr};
-    use std::sync::Arc;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
     use tokio::sync::Notify;
@@ -233,6 +241,7 @@ mod tests {
         let requests = GuestRequests {
             client: Guarded::new(options, Secrets::none(), SystemClock::shared()),
             run: RunId::generate(),
+            journal: Journal::new(None),
             permits,
             runtime: Handle::current(),
         };

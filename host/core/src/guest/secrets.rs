@@ -2,17 +2,18 @@
 //! since they could take the question for one about sending the secret.
 
 use crate::guest::control::Control;
-use crate::guest::failure::{denied, ensure_not_stopping, failure};
+use crate::guest::failure::{ensure_not_stopping, failure, refusal};
 use lastword_providers::secrets::{NAME_BYTES_MAX, Secrets};
 use lastword_sandbox::HostResult;
 use lastword_sandbox::bindings::lastword::agent::secrets::{Failure, Host};
-use lastword_types::permission::{self, Authority, Capability, Verdict};
+use lastword_types::hint;
+use lastword_types::permission::{self, Authority, Capability, Rule, Verdict};
 use std::sync::Arc;
 
-/// One guest's access to secrets. It is absent if the capability is not granted.
+/// One guest's access to secrets, or the refusal if it has none.
 pub(crate) struct SecretsHost {
     pub(crate) control: Arc<Control>,
-    pub(crate) granted: Option<Access>,
+    pub(crate) granted: Result<Access, Failure>,
 }
 
 /// The secrets, and the rules by which the guest may ask whether one exists.
@@ -25,8 +26,7 @@ impl SecretsHost {
     fn answer(&self, name: &str) -> Result<bool, Failure> {
         self.control.called();
         ensure_not_stopping(&self.control)?;
-        let granted = self.granted.as_ref();
-        let granted = granted.ok_or_else(|| denied(Capability::Secrets))?;
+        let granted = self.granted.as_ref().map_err(Failure::clone)?;
         if name.len() > NAME_BYTES_MAX {
             let message = format!("the name of a secret has at most {NAME_BYTES_MAX} bytes");
             return Err(failure("invalid", message));
@@ -35,12 +35,22 @@ impl SecretsHost {
         let access = permission::Access::new(Capability::Secrets, name, "");
         match granted.authority.evaluate(&access, &[]) {
             Verdict::Allowed => Ok(granted.secrets.exists(name)),
-            Verdict::Denied(_) | Verdict::Undecided => Err(failure(
+            Verdict::Denied(why) => Err(failure(
                 "denied",
-                format!("no rule grants `secrets` of {name:?}, and nobody is asked about it"),
+                refusal(Capability::Secrets, Some(name), &why),
             )),
+            Verdict::Undecided => Err(failure("denied", not_granted(&access))),
         }
     }
+}
+
+fn not_granted(access: &permission::Access) -> String {
+    let rule = Rule::exactly(access).unwrap_or_else(|| Capability::Secrets.into());
+    format!(
+        "the secret `{}` is not granted to this agent; {}",
+        access.target,
+        hint::with_rule(&rule)
+    )
 }
 
 impl Host for SecretsHost {
@@ -58,8 +68,9 @@ impl Host for SecretsHost {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guest::failure::nothing_granted;
     use lastword_os::clock::SystemClock;
-    use lastword_types::permission::{Grants, Rule};
+    use lastword_types::permission::Grants;
 
     fn secrets() -> Secrets {
         let config = r#"{"a": {"command": ["printf", "value-of-a"], "hosts": ["*"]}}"#;
@@ -78,7 +89,7 @@ mod tests {
 
         SecretsHost {
             control: Control::new(SystemClock::shared()),
-            granted: rule.map(access),
+            granted: rule.map(access).ok_or_else(nothing_granted),
         }
     }
 

@@ -1,11 +1,10 @@
 //! Small durable values of an agent. They are written at once, so they survive a cancelled run.
 
 use super::control::Control;
-use super::failure::{OrFailure, denied, ensure_not_stopping, failure};
+use super::failure::{OrFailure, ensure_not_stopping, failure};
 use lastword_sandbox::HostResult;
 use lastword_sandbox::bindings::lastword::agent::state::{Failure, Host, Scope};
 use lastword_store::{PutState, StateOwner, StateQuota, StateScope, Store};
-use lastword_types::permission::Capability;
 use std::sync::Arc;
 
 /// The largest number of bytes of a key.
@@ -13,10 +12,10 @@ const KEY_BYTES_MAX: usize = 512;
 /// The largest number of keys of one agent per session, and also per workspace.
 const KEYS_MAX: u64 = 1000;
 
-/// One guest's access to its values. It is absent if the capability is not granted.
+/// One guest's access to its values, or the refusal if it has none.
 pub(crate) struct State {
     pub(crate) control: Arc<Control>,
-    pub(crate) values: Option<Values>,
+    pub(crate) values: Result<Values, Failure>,
 }
 
 /// The owner of the values, and the largest number of their bytes.
@@ -68,9 +67,7 @@ impl State {
             return Err(failure("invalid", message));
         }
 
-        self.values
-            .as_ref()
-            .ok_or_else(|| denied(Capability::State))
+        self.values.as_ref().map_err(Failure::clone)
     }
 
     async fn read(&self, scope: Scope, key: String) -> Result<Option<Vec<u8>>, Failure> {

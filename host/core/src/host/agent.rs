@@ -3,13 +3,14 @@
 use super::closing::Stage;
 use super::{HostError, HostInner};
 use crate::guest::Capabilities;
+use crate::guest::config_schema::ConfigSchema;
 use crate::guest::control::Control;
 use crate::guest::log::Journal;
 use lastword_os::file;
 use lastword_sandbox::bindings::exports::lastword::agent::turn;
 use lastword_sandbox::{
-    CallDescribe, ComponentError, Digest, Files, GuestLines, GuestState, Inspection, Interrupt,
-    Limiter, Loaded, call,
+    CallDescribe, ComponentError, Digest, Fault, Files, GuestLines, GuestState, Inspection,
+    Interrupt, Limiter, Loaded, WIT_PACKAGE, WIT_VERSION, call,
 };
 use lastword_types::id::AgentId;
 use lastword_types::permission::{Capability, Manifest, Rule, Want};
@@ -67,6 +68,8 @@ pub(crate) struct AgentInner {
     pub(crate) manifest: Manifest,
     /// The accesses that the manifest asks for, as rules that can be evaluated.
     pub(crate) wants: Arc<[Rule]>,
+    /// What the configuration of a run has to have.
+    pub(super) config: Option<ConfigSchema>,
 }
 
 impl Agent {
@@ -98,6 +101,18 @@ impl Agent {
     #[must_use]
     pub fn was_cached(&self) -> bool {
         self.inner.loaded.cached
+    }
+}
+
+impl AgentInner {
+    /// Checks the configuration of a run against the manifest's schema, if that has one.
+    ///
+    /// # Errors
+    /// If it does not fit: the reason, for the caller.
+    pub(super) fn check_config(&self, config: &str) -> Result<(), String> {
+        self.config
+            .as_ref()
+            .map_or(Ok(()), |schema| schema.check(config))
     }
 }
 
@@ -153,13 +168,14 @@ pub(super) async fn load(
     let described = AbortOnDropHandle::new(described).await;
     let (manifest, loaded) =
         described.map_err(|error| HostError::of_task(error, "ask the agent for its manifest"))?;
-    let manifest = manifest.map_err(refused)?;
+    let (manifest, config) = manifest.map_err(refused)?;
     Ok(Agent {
         inner: Arc::new(AgentInner {
             id,
             loaded,
             wants: manifest.rules().into(),
             manifest,
+            config,
         }),
     })
 }
@@ -182,7 +198,7 @@ fn bytes(source: AgentSource) -> Result<Vec<u8>, HostError> {
 async fn describe(
     host: &Arc<HostInner>,
     loaded: &Loaded<Capabilities>,
-) -> Result<Manifest, ComponentError> {
+) -> Result<(Manifest, Option<ConfigSchema>), ComponentError> {
     let turn = host.describing.acquire().await;
     let journal = Journal::new(None);
     let control = Control::new(Arc::clone(&host.dispatcher.clock));
@@ -212,22 +228,45 @@ async fn describe(
     .await;
     drop(turn);
     match called.outcome {
-        Ok(manifest) => Ok(read(manifest)),
+        Ok(manifest) => read(manifest).map_err(ComponentError::Manifest),
+        Err(Fault::Interrupted) => Err(ComponentError::Describe(format!(
+            "it did not return within {} s",
+            DESCRIBE.as_secs()
+        ))),
         Err(fault) => {
             let said = journal.last_words().map(|words| format!(": {words}"));
-            let why = format!("{fault:?}{}", said.unwrap_or_default());
+            let why = format!("{fault}{}", said.unwrap_or_default());
             Err(ComponentError::Describe(why))
         }
     }
 }
 
-fn read(manifest: turn::Manifest) -> Manifest {
+/// Reads a manifest, and the schema in it.
+///
+/// # Errors
+/// If the agent cannot be used with it: the reason, for the agent's author.
+fn read(manifest: turn::Manifest) -> Result<(Manifest, Option<ConfigSchema>), String> {
+    if manifest.name.trim().is_empty() {
+        return Err("its `name` is empty; an agent has a name".to_owned());
+    }
+
+    let config = manifest
+        .config_schema_json
+        .as_deref()
+        .map(ConfigSchema::read);
+    let config = config.transpose().map_err(|why| {
+        format!("its `config-schema-json` is not the JSON Schema of an object: {why}")
+    })?;
     let mut wants = Vec::new();
     let mut unknown_wants = Vec::new();
     for want in manifest.wants {
-        let Ok(capability) = want.capability.parse::<Capability>() else {
-            unknown_wants.push(want.capability);
-            continue;
+        let capability = match want.capability.parse::<Capability>() {
+            Ok(capability) => capability,
+            Err(unknown) if want.required => return Err(not_to_be_had(&unknown)),
+            Err(_) => {
+                unknown_wants.push(want.capability);
+                continue;
+            }
         };
         let read = Want {
             capability,
@@ -237,11 +276,12 @@ fn read(manifest: turn::Manifest) -> Manifest {
         };
         match read.rules() {
             Ok(_) => wants.push(read),
+            Err(invalid) if read.required => return Err(not_to_be_had(&invalid)),
             Err(invalid) => unknown_wants.push(invalid.to_string()),
         }
     }
 
-    Manifest {
+    let manifest = Manifest {
         name: manifest.name,
         version: manifest.version,
         description: manifest.description,
@@ -249,5 +289,14 @@ fn read(manifest: turn::Manifest) -> Manifest {
         unknown_wants,
         config_schema: manifest.config_schema_json,
         default_prompt: manifest.default_prompt,
-    }
+    };
+    Ok((manifest, config))
+}
+
+/// Returns the refusal of an agent that cannot work without what this host does not know.
+fn not_to_be_had(unknown: &impl fmt::Display) -> String {
+    format!(
+        "it requires what this host, which has version {WIT_VERSION} of `{WIT_PACKAGE}`, does not \
+         know: {unknown}"
+    )
 }

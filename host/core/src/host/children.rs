@@ -11,6 +11,7 @@ use lastword_providers::tools::{ToolError, ToolErrorKind};
 use lastword_store::{PromptRecord, StoreError};
 use lastword_types::id::{AgentId, RunId};
 use lastword_types::session::{Message, Part, PartBody, Role};
+use lastword_types::similar::did_you_mean;
 use std::sync::{Arc, Weak};
 
 /// Starts child runs, as long as the host exists.
@@ -110,12 +111,18 @@ impl Host {
         let agent = AgentId::new(child.agent.as_str()).ok();
         let agent = agent.and_then(|id| self.agent(&id)).ok_or_else(|| {
             let names: Vec<String> = self.agents().iter().map(|a| a.id().to_string()).collect();
+            let meant = did_you_mean(&child.agent, names.iter().map(String::as_str));
             ToolError::invalid(format!(
-                "there is no agent `{}`; the agents are: {}",
+                "there is no agent `{}`{meant}; the agents are: {}",
                 child.agent,
                 names.join(", ")
             ))
         })?;
+        if let Some(config) = &child.config {
+            let checked = agent.inner.check_config(config);
+            checked.map_err(ToolError::invalid)?;
+        }
+
         let workspace = self.workspace(child.parent.workspace);
         let workspace = workspace.map_err(|error| unavailable(error.to_string()))?;
         let session = workspace.new_child_session(&agent, child.parent.session);

@@ -7,8 +7,8 @@ use crate::workspace::WorkspaceKey;
 use crate::workspace::claims::Owner;
 use crate::workspace::registry::Claimant;
 use lastword_store::{HeldScope, Key, RunAt, StoreError};
-use lastword_types::id::WorkspaceId;
-use std::collections::BTreeSet;
+use lastword_types::id::{AgentId, WorkspaceId};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 impl Host {
@@ -25,13 +25,15 @@ impl Host {
 
     /// As [`Host::resume_held`], and also for prompts whose workspace is closed: it is opened with
     /// its last options and grants, until its runs have ended. A server calls this at its start.
-    /// The prompts of a workspace that cannot be opened stay held. Dropping the future leaves every
-    /// prompt held or queued, and leaves no workspace open without runs.
+    /// The prompts of a workspace that cannot be opened stay held, and so do those whose agent is
+    /// not loaded; the log names both. Dropping the future leaves every prompt held or queued, and
+    /// leaves no workspace open without runs.
     ///
     /// # Errors
     /// If the store cannot be read or written.
     pub async fn reopen_held(&self) -> Result<Vec<Run>, HostError> {
         let held = self.inner.store.held(HeldScope::All).await?;
+        self.warn_of_missing_agents(&held);
         let workspaces: BTreeSet<WorkspaceId> = held.iter().map(|row| row.workspace).collect();
         let mut reopened = Vec::new();
         for id in workspaces {
@@ -44,6 +46,22 @@ impl Host {
         }
 
         self.resume_held().await
+    }
+
+    /// Names the agents in the log that held prompts wait for and that are not loaded.
+    fn warn_of_missing_agents(&self, held: &[RunAt]) {
+        let mut waiting: BTreeMap<&AgentId, usize> = BTreeMap::new();
+        for run in held.iter().filter(|run| self.agent(&run.agent).is_none()) {
+            *waiting.entry(&run.agent).or_default() += 1;
+        }
+
+        for (agent, prompts) in waiting {
+            tracing::warn!(
+                %agent,
+                prompts,
+                "prompts stay held, since their agent is not loaded; they go on once it is"
+            );
+        }
     }
 
     pub(super) async fn resume_all(

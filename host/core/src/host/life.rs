@@ -406,7 +406,7 @@ impl Session {
         let rows = store.list_runs(self.id, limit + 1, after).await?;
         let standing = |row: RunSummaryRow| {
             let mut run = row.run;
-            run.state = self.host.inner.dispatcher.standing(run.id, run.state);
+            run.state = self.host.inner.dispatcher.standing(run.run, run.state);
             run
         };
 

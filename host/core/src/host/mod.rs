@@ -453,6 +453,7 @@ impl HostInner {
             limits,
             lineage: None,
             asked_in: Span::current(),
+            entered: self.dispatcher.clock.elapsed(),
         })
     }
 }

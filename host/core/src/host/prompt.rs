@@ -46,7 +46,9 @@ impl Prompt {
         self
     }
 
-    /// Sets the agent's configuration for this run, as JSON text. Default: `{}`.
+    /// Sets the agent's configuration for this run, as JSON text. Default: `{}`, which stands for
+    /// the agent's own defaults. Any other is held to the schema in the agent's manifest: to the
+    /// required members, and to the types of the members at the top.
     #[must_use]
     pub fn config(mut self, json: impl Into<String>) -> Self {
         self.config = Some(json.into());

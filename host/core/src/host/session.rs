@@ -60,7 +60,9 @@ impl Session {
     /// # Errors
     /// [`HostError::EmptyPrompt`], [`HostError::Invalid`] (beyond the bounds: of attachments,
     /// [`PROMPT_BYTES_MAX`](crate::PROMPT_BYTES_MAX),
-    /// [`CONFIG_BYTES_MAX`](crate::CONFIG_BYTES_MAX), [`KEY_BYTES_MAX`](crate::KEY_BYTES_MAX)),
+    /// [`CONFIG_BYTES_MAX`](crate::CONFIG_BYTES_MAX), [`KEY_BYTES_MAX`](crate::KEY_BYTES_MAX); or a
+    /// configuration that lacks a member that the schema in the agent's manifest requires, or whose
+    /// members have other types),
     /// [`HostError::QueueFull`], [`HostError::KeyConflict`],
     /// [`HostError::WorkspaceClosing`], [`HostError::UnknownWorkspace`] (not open),
     /// [`HostError::UnknownAgent`] (not loaded), [`HostError::HostClosing`]: nothing is
@@ -70,6 +72,11 @@ impl Session {
         prompt.attached.check()?;
         prompt.check()?;
         let agent = self.host.agent(&self.agent);
+        if let (Some(agent), Some(config)) = (&agent, &prompt.config) {
+            let checked = agent.inner.check_config(config);
+            checked.map_err(HostError::Invalid)?;
+        }
+
         if prompt.is_empty() {
             let manifest = agent.as_ref().map(|agent| agent.manifest());
             let default = manifest.and_then(|manifest| manifest.default_prompt.clone());

@@ -135,6 +135,7 @@ impl Host {
         stats.runs_running = u64::from(running);
         stats.runs_queued = u64::from(queued);
         stats.slots = u64::from(self.inner.engine.concurrent_runs());
+        (stats.database_bytes, stats.wal_bytes) = self.inner.store.bytes_on_disk();
         for (_, closing, claims) in self.inner.workspaces.lock().list() {
             if closing {
                 stats.workspaces_closing += 1;

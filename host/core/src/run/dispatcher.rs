@@ -151,6 +151,8 @@ pub(crate) struct RunJob {
     /// The span in which the run was asked for. It stays open until the run starts, since a span
     /// can only follow from one that is open.
     pub(crate) asked_in: Span,
+    /// When it was handed in, on the clock's scale.
+    pub(crate) entered: Duration,
 }
 
 /// Whether a prompt may wait for its turn.

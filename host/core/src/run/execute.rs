@@ -9,7 +9,7 @@ use super::waiting::{self, Waiter};
 use super::{Cause, OutputBounds, Receipt, RunOutcome, RunUsage, Transcript, Wait};
 use crate::guest::control::Control;
 use crate::guest::log::Journal;
-use crate::guest::{Capabilities, part_from_guest, part_to_guest};
+use crate::guest::{Capabilities, check_json, files, part_from_guest, part_to_guest};
 use futures_util::FutureExt;
 use lastword_sandbox::bindings::exports::lastword::agent::{epilogue, turn};
 use lastword_sandbox::{
@@ -33,6 +33,8 @@ const PANICKED: &str = "the host failed while it carried the run out; its log sa
 /// recovered at the next start. The embedder's extensions run in here too: if one panics, the run
 /// fails and keeps its output.
 pub(super) async fn execute(dispatcher: Arc<Dispatcher>, mut job: RunJob) {
+    let waited = dispatcher.clock.elapsed().saturating_sub(job.entered);
+    dispatcher.counters.began(waited);
     job.renew();
     let limits = &job.limits;
     let bounds = OutputBounds {
@@ -134,18 +136,19 @@ async fn drive_guest(
 ) {
     let live = &job.live;
     let journal = Journal::new(Some(live.id));
-    let (state, meter) = prepare(dispatcher, job, output, &journal);
+    let prepared = prepare(dispatcher, job, output, &journal);
     live.control.begin(live.times().run_deadline);
     let called = call(
         &dispatcher.engine,
         &job.agent.loaded,
-        state,
+        prepared.state,
         &live.interrupt,
         at_limits(dispatcher, job),
         CallRun(prompt(job)),
     )
     .await;
-    let (usage, wait) = conclude(job, output, &journal, &meter, called);
+    let (meter, unseen) = (&prepared.meter, prepared.unseen.as_deref());
+    let (usage, wait) = conclude(job, output, &journal, meter, unseen, called);
     *left = GuestExit::of(dispatcher, job, output, usage, wait);
     let Some(GuestExit { sealed, ending, .. }) = left else {
         return;
@@ -239,6 +242,7 @@ fn conclude(
     output: &Arc<RunOutputBuffer>,
     journal: &Journal,
     meter: &Meter,
+    unseen: Option<&str>,
     called: CallResult<Capabilities, Answer>,
 ) -> (RunUsage, Option<Wait>) {
     let live = &job.live;
@@ -255,17 +259,11 @@ fn conclude(
 
     let (cause, detail) = match called.outcome {
         Ok(Ok(outcome)) => {
-            if let Some(json) = outcome.output_json {
-                let part = PartBody::Other {
-                    kind: "output".to_owned(),
-                    json,
-                };
-                if let Err(error) = output.part(part.into(), None) {
-                    tracing::warn!(run = %live.id, %error, "the agent's output was not taken");
-                }
-            }
+            let taken = outcome
+                .output_json
+                .map_or(Ok(()), |json| take_output(job, output, json));
             let end = returned(outcome.finish.as_deref());
-            match waits_for(job, &outcome.extra) {
+            match taken.and_then(|()| waits_for(job, &outcome.extra)) {
                 Err(why) => (Cause::AgentError, Some(why)),
                 Ok(Some(read)) if end.0 == Cause::Returned(FinishReason::Waiting) => {
                     let carried = job.prompt.carried.unwrap_or_default();
@@ -280,15 +278,41 @@ fn conclude(
                 Ok(_) => end,
             }
         }
-        Ok(Err(failure)) => (
-            Cause::AgentError,
-            Some(format!("{} ({})", failure.message, failure.code)),
-        ),
-        Err(fault) => failed(fault, journal.last_words()),
+        Ok(Err(failure)) => {
+            let detail = Some(format!("{} ({})", failure.message, failure.code));
+            (Cause::AgentError, files::explained(detail, unseen))
+        }
+        Err(fault) => {
+            let (cause, detail) = failed(fault, journal.last_words());
+            (cause, files::explained(detail, unseen))
+        }
     };
 
     live.latch(cause, detail);
     (usage, wait)
+}
+
+/// Adds the agent's structured output to the transcript.
+///
+/// # Errors
+/// If it is not JSON: the reason, for the agent's author.
+fn take_output(job: &RunJob, output: &RunOutputBuffer, json: String) -> Result<(), String> {
+    check_json(&json).map_err(|why| {
+        format!(
+            "the agent returned an output that is not JSON: {why}; an `output-json` is one whole \
+             JSON value"
+        )
+    })?;
+
+    let part = PartBody::Other {
+        kind: "output".to_owned(),
+        json,
+    };
+    if let Err(error) = output.part(part.into(), None) {
+        tracing::warn!(run = %job.live.id, %error, "the agent's output was not taken");
+    }
+
+    Ok(())
 }
 
 fn waits_for(job: &RunJob, extra: &[(String, String)]) -> Result<Option<Wait>, String> {
@@ -330,14 +354,18 @@ fn failed(fault: Fault, last_words: Option<String>) -> (Cause, Option<String>) {
         // A guest is interrupted only after a cause was latched, so this one is never used.
         Fault::Interrupted => (Cause::Shutdown, None),
         Fault::Trap { kind, place } => {
-            let at = (!place.is_empty()).then(|| format!("in {place}"));
+            let at = (!place.is_empty()).then(|| format!("in `{place}`"));
             (Cause::Trap(kind.to_owned()), last_words.or(at))
         }
         Fault::Exit(code) => {
             let detail = format!("the agent exited with code {code} instead of returning");
             (Cause::Trap("exit".to_owned()), Some(detail))
         }
-        Fault::StackOverflow => (Cause::StackOverflow, last_words),
+        Fault::StackOverflow { .. } => {
+            let words = last_words.map(|words| format!("; it wrote last: {words}"));
+            let detail = format!("{fault}{}", words.unwrap_or_default());
+            (Cause::StackOverflow, Some(detail))
+        }
         Fault::OutOfMemory => (Cause::OutOfMemory, last_words),
         Fault::Limit(what) => (Cause::Limit("resources".to_owned()), Some(what)),
         Fault::Host(what) => (Cause::Trap("host".to_owned()), Some(what)),
@@ -400,7 +428,7 @@ async fn close(
                 }
             }
         }
-        Err(fault) => tracing::warn!(run = %job.live.id, ?fault, "the epilogue failed"),
+        Err(fault) => tracing::warn!(run = %job.live.id, %fault, "the epilogue failed"),
     }
 
     began.elapsed()

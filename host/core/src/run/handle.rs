@@ -2,7 +2,7 @@
 
 use super::events::Events;
 use super::live::{LiveRun, NoEnd};
-use super::{Cause, Receipt, RunOutcome, RunState};
+use super::{Cause, Receipt, RunOutcome, RunState, RunSummary};
 use crate::host::{Host, HostError};
 use lastword_store::{RunAt, StoreError, Withdraw};
 use lastword_types::event::Seq;
@@ -58,6 +58,20 @@ impl Run {
     pub async fn state(&self) -> Result<RunState, HostError> {
         let stored = self.stored().await?.state;
         Ok(self.host.inner.dispatcher.standing(self.id, stored))
+    }
+
+    /// Returns the run without its messages, as [`Session::list_runs`](crate::Session::list_runs)
+    /// does, with the state of [`Run::state`].
+    ///
+    /// Dropping the future has no effect.
+    ///
+    /// # Errors
+    /// [`HostError::UnknownRun`], or when the store cannot be read.
+    pub async fn summary(&self) -> Result<RunSummary, HostError> {
+        let dispatcher = &self.host.inner.dispatcher;
+        let mut run = dispatcher.store.run_summary(self.id).await?;
+        run.state = dispatcher.standing(self.id, run.state);
+        Ok(run)
     }
 
     /// Stops the run as [`Run::cancel`] does, but does not wait for its end. Returns whether there

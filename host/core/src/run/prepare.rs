@@ -8,6 +8,7 @@ use crate::guest::agents::GrantPrincipal;
 use crate::guest::budget::Budget;
 use crate::guest::control::ControlHost;
 use crate::guest::decider::{CallPermits, RunPermits};
+use crate::guest::failure::{denied, no_model};
 use crate::guest::log::{Journal, Log};
 use crate::guest::model::{Granted, Model};
 use crate::guest::outgoing::GuestRequests;
@@ -22,6 +23,7 @@ use lastword_providers::model::{CallContext, ModelProvider};
 use lastword_providers::permits::{Allowed, PermissionChecker, PermissionPolicy};
 use lastword_providers::secrets::Secrets;
 use lastword_providers::tools::{Effects, FileTools};
+use lastword_sandbox::bindings::lastword::agent::types::Failure;
 use lastword_sandbox::descriptors::GuestDescriptors;
 use lastword_sandbox::{GuestLines, GuestState, Limiter, Limits, Outgoing};
 use lastword_store::{RunOutputBuffer, StateOwner};
@@ -199,13 +201,22 @@ impl Meter {
     }
 }
 
-/// Returns the guest's state, and the meter of its use from now on.
+/// A run's guest, ready for its call.
+pub(super) struct Prepared {
+    pub(super) state: GuestState<Capabilities>,
+    /// The meter of its use from now on.
+    pub(super) meter: Meter,
+    /// Why the guest does not see the workspace's directory, if there is one.
+    pub(super) unseen: Option<String>,
+}
+
+/// Prepares a run's guest.
 pub(super) fn prepare(
     dispatcher: &Dispatcher,
     job: &RunJob,
     output: &Arc<RunOutputBuffer>,
     journal: &Arc<Journal>,
-) -> (GuestState<Capabilities>, Meter) {
+) -> Prepared {
     let live = &job.live;
     let control = &live.control;
     let means = RunContext::of(dispatcher, job, output);
@@ -213,6 +224,11 @@ pub(super) fn prepare(
     let directory = job.workspace.directory();
     let written = Arc::clone(&means.written);
     let held = GuestDescriptors::new(Arc::clone(&dispatcher.descriptors), job.limits.descriptors);
+    let unseen = files::unseen(directory.as_ref(), means.authority());
+    if let Some(why) = &unseen {
+        tracing::debug!(target: "lastword::agent", run = %live.id, "no `/workspace`: {why}");
+    }
+
     let files = files::of_run(directory.as_ref(), means.authority(), tmp, written, held);
     let capabilities = Capabilities {
         transcript: Transcript {
@@ -241,7 +257,8 @@ pub(super) fn prepare(
                 .then(|| secrets::Access {
                     secrets: dispatcher.brought().secrets,
                     authority: means.authority().clone(),
-                }),
+                })
+                .ok_or_else(|| denied(means.authority(), Capability::Secrets)),
         },
     };
 
@@ -256,27 +273,40 @@ pub(super) fn prepare(
         output: Arc::clone(output),
     };
 
-    (state.outgoing(network(dispatcher, job, &means)), meter)
+    Prepared {
+        state: state.outgoing(network(dispatcher, job, &means, journal)),
+        meter,
+        unseen,
+    }
 }
 
-/// Returns the implementation of the guest's own network requests, if it may make any.
-fn network(dispatcher: &Dispatcher, job: &RunJob, means: &RunContext) -> Option<Arc<dyn Outgoing>> {
-    let requests = || GuestRequests {
+/// Returns the implementation of the guest's own network requests. It asks for each of them, also
+/// where none is allowed, so that the log says why.
+fn network(
+    dispatcher: &Dispatcher,
+    job: &RunJob,
+    means: &RunContext,
+    journal: &Arc<Journal>,
+) -> Arc<dyn Outgoing> {
+    Arc::new(GuestRequests {
         client: dispatcher.http.clone(),
         run: job.live.id,
+        journal: Arc::clone(journal),
         permits: means.own_permits(),
         runtime: dispatcher.embedder.clone(),
-    };
-    let some = means.permits.is_to_be_had(Capability::Network);
-    some.then(|| Arc::new(requests()) as Arc<dyn Outgoing>)
+    })
 }
 
-fn model(dispatcher: &Dispatcher, job: &RunJob, means: &RunContext) -> Option<Granted> {
+/// Returns the run's models, or the refusal of those if it may ask none.
+fn model(dispatcher: &Dispatcher, job: &RunJob, means: &RunContext) -> Result<Granted, Failure> {
+    if !means.authority().has(Capability::Model) {
+        return Err(denied(means.authority(), Capability::Model));
+    }
+
     let own = job.workspace.providers().model;
     let provider = own.or_else(|| dispatcher.brought().model);
-    let provider = provider.filter(|_| means.authority().has(Capability::Model))?;
-    Some(Granted {
-        provider,
+    Ok(Granted {
+        provider: provider.ok_or_else(no_model)?,
         foreign: dispatcher.foreign.clone(),
         runtime: dispatcher.embedder.clone(),
         authority: means.authority().clone(),
@@ -286,8 +316,13 @@ fn model(dispatcher: &Dispatcher, job: &RunJob, means: &RunContext) -> Option<Gr
     })
 }
 
-fn values(dispatcher: &Dispatcher, job: &RunJob, authority: &Authority) -> Option<Values> {
-    authority.has(Capability::State).then(|| Values {
+/// Returns the agent's values, or the refusal of those if it may keep none.
+fn values(dispatcher: &Dispatcher, job: &RunJob, authority: &Authority) -> Result<Values, Failure> {
+    if !authority.has(Capability::State) {
+        return Err(denied(authority, Capability::State));
+    }
+
+    Ok(Values {
         store: dispatcher.store.clone(),
         owner: StateOwner {
             session: job.live.session,
@@ -297,16 +332,21 @@ fn values(dispatcher: &Dispatcher, job: &RunJob, authority: &Authority) -> Optio
     })
 }
 
-/// Returns the run's tools, if the agent asks for any.
-fn toolbox(dispatcher: &Dispatcher, job: &RunJob, means: &RunContext) -> Option<Arc<Toolbox>> {
+/// Returns the run's tools, or the refusal of those if it can have none.
+fn toolbox(
+    dispatcher: &Dispatcher,
+    job: &RunJob,
+    means: &RunContext,
+) -> Result<Arc<Toolbox>, Failure> {
+    let refused = || denied(means.authority(), Capability::Tools);
     if !means.authority().could_have(Capability::Tools) {
-        return None;
+        return Err(refused());
     }
 
-    let starts = dispatcher.starts.get()?;
+    let starts = dispatcher.starts.get().ok_or_else(refused)?;
     let mut sources = job.workspace.providers().tools;
     sources.extend(dispatcher.brought().tools);
-    Some(Arc::new(Toolbox {
+    Ok(Arc::new(Toolbox {
         own: RunBuiltins {
             shared: Arc::clone(&dispatcher.own_tools),
             directory: directory(dispatcher, job, means),
@@ -319,6 +359,7 @@ fn toolbox(dispatcher: &Dispatcher, job: &RunJob, means: &RunContext) -> Option<
         permits: Arc::clone(&means.permits),
         conversation: means.conversation.clone(),
         budget: Arc::clone(&means.budget),
+        calls: dispatcher.counters.tool_calls(),
         runtime: dispatcher.embedder.clone(),
         listed: Mutex::default(),
     }))

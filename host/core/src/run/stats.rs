@@ -2,7 +2,9 @@
 
 use super::{Receipt, RunState};
 use serde::Serialize;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// The upper bounds of the buckets in which times are counted, in microseconds.
 pub const BUCKETS_US: [u64; 12] = [
@@ -53,6 +55,17 @@ pub struct HostStats {
     pub input_tokens: u64,
     /// The number of tokens that models wrote.
     pub output_tokens: u64,
+    /// The cost of these tokens, in millionths of a US dollar, as far as prices are known.
+    pub cost_micros: u64,
+    /// The number of calls of tools that runs made, including those that were refused.
+    pub tool_calls: u64,
+    /// The number of bytes of the database; 0 for a store in memory.
+    pub database_bytes: u64,
+    /// The number of bytes of the database's write-ahead log; 0 for a store in memory.
+    pub wal_bytes: u64,
+    /// The times between the prompt or resumption of a run and the call of its agent, of runs whose
+    /// agent was called.
+    pub wait: Histogram,
     /// The times between the latching of a cause and the end of the guest, of runs that were
     /// stopped.
     pub stop: Histogram,
@@ -71,6 +84,9 @@ pub(crate) struct Counters {
     lost: AtomicU64,
     input_tokens: AtomicU64,
     output_tokens: AtomicU64,
+    cost_micros: AtomicU64,
+    tool_calls: Arc<AtomicU64>,
+    wait: Times,
     stop: Times,
     persist: Times,
 }
@@ -113,6 +129,17 @@ impl Counters {
         add(&self.accepted, 1);
     }
 
+    /// Counts a run whose agent is called after this time.
+    pub(crate) fn began(&self, waited: Duration) {
+        self.wait
+            .add(u64::try_from(waited.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    /// Returns the counter of tool calls, which each run's tools count up.
+    pub(crate) fn tool_calls(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.tool_calls)
+    }
+
     pub(crate) fn lost(&self) {
         add(&self.lost, 1);
     }
@@ -128,6 +155,7 @@ impl Counters {
         add(by_state, 1);
         add(&self.input_tokens, receipt.usage.input_tokens);
         add(&self.output_tokens, receipt.usage.output_tokens);
+        add(&self.cost_micros, receipt.usage.cost_micros);
         if receipt.state != RunState::Completed {
             self.stop.add(receipt.stop_us);
         }
@@ -146,6 +174,9 @@ impl Counters {
             lost: read(&self.lost),
             input_tokens: read(&self.input_tokens),
             output_tokens: read(&self.output_tokens),
+            cost_micros: read(&self.cost_micros),
+            tool_calls: read(&self.tool_calls),
+            wait: self.wait.read(),
             stop: self.stop.read(),
             persist: self.persist.read(),
             ..HostStats::default()
@@ -159,7 +190,6 @@ mod tests {
     use crate::run::{Cause, OutputStats, RunOutcome};
     use lastword_types::id::RunId;
     use lastword_types::session::FinishReason;
-    use std::time::Duration;
 
     #[test]
     fn a_time_falls_into_the_bucket_of_its_bound() {
@@ -187,6 +217,7 @@ mod tests {
             let mut said = OutputStats::default();
             said.usage.input_tokens = tokens;
             said.usage.output_tokens = 2 * tokens;
+            said.usage.cost_micros = 5 * tokens;
             let persist = Duration::from_micros(3 * tokens);
             counters.ended(&ending.receipt(RunId::generate(), said, persist));
         }
@@ -200,12 +231,18 @@ mod tests {
         ];
         assert_eq!(by_state, [1; 4]);
         assert_eq!((read.input_tokens, read.output_tokens), (1111, 2222));
+        assert_eq!(read.cost_micros, 5555);
         // A run that returned was not stopped.
         assert_eq!(read.stop.sum_us, 1110);
         assert_eq!(read.stop.counts.iter().sum::<u64>(), 3);
         assert_eq!(read.persist.sum_us, 3333);
         assert_eq!(read.persist.counts.iter().sum::<u64>(), 4);
-        assert_eq!((read.accepted, read.lost), (0, 0));
+        assert_eq!((read.accepted, read.lost, read.tool_calls), (0, 0, 0));
+        assert_eq!(read.wait, Histogram::default());
+        counters.began(Duration::from_millis(2));
+        counters.tool_calls().fetch_add(1, Ordering::Relaxed);
+        let read = counters.read();
+        assert_eq!((read.wait.sum_us, read.tool_calls), (2000, 1));
         counters.accepted();
         counters.lost();
         counters.lost();

@@ -18,6 +18,7 @@ use futures_util::future::{self, BoxFuture};
 use futures_util::{FutureExt, TryFutureExt};
 use lastword_os::clock::SystemClock;
 use lastword_types::clock::Clock;
+use lastword_types::similar::did_you_mean;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
@@ -230,8 +231,10 @@ impl Models {
     }
 
     fn no_such_provider(&self, provider: &str) -> String {
+        let names = self.providers.keys().map(String::as_str);
+        let meant = did_you_mean(provider, names.chain(self.services.names()));
         format!(
-            "no provider `{provider}`; known are {}",
+            "no provider `{provider}`{meant}; known are {}",
             self.provider_names()
         )
     }
@@ -418,7 +421,7 @@ mod tests {
         for (spec, expected) in [
             ("gpt", "expected PROVIDER:NAME"),
             ("openai:", "expected PROVIDER:NAME"),
-            ("opnai:gpt", "no provider `opnai`"),
+            ("opnai:gpt", "no provider `opnai` (did you mean `openai`?)"),
             ("scripted:/nonexistent.toml", "/nonexistent.toml"),
         ] {
             let error = models(&[]).model(spec).err().unwrap().to_string();

@@ -109,8 +109,8 @@ impl Http {
         }
     }
 
-    pub(super) fn allow(&mut self, outgoing: Option<Arc<dyn Outgoing>>) {
-        self.hooks.outgoing = outgoing;
+    pub(super) fn allow(&mut self, outgoing: Arc<dyn Outgoing>) {
+        self.hooks.outgoing = Some(outgoing);
     }
 }
 

@@ -56,7 +56,7 @@ impl<T> GuestState<T> {
     }
 
     /// Sets the sender of the guest's requests; without one, they are denied.
-    pub fn outgoing(mut self, outgoing: Option<Arc<dyn Outgoing>>) -> Self {
+    pub fn outgoing(mut self, outgoing: Arc<dyn Outgoing>) -> Self {
         self.http.allow(outgoing);
         self
     }

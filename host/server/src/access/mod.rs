@@ -4,10 +4,12 @@
 mod bearer;
 mod local;
 mod token;
+mod token_file;
 
 pub use bearer::BearerToken;
 pub use local::{Anyone, FirstOf, ThisProcess, UnixOwner};
 pub use token::{Token, TokenError};
+pub use token_file::TokenFile;
 
 use axum::http::HeaderMap;
 use lastword::WorkspaceKey;

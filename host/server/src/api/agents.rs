@@ -165,7 +165,7 @@ async fn show_agent(
     let id = id(&name)?;
     match app.host.agent(&id) {
         Some(agent) => Ok(axum::Json(views::agent(&agent))),
-        None => Err(HostError::UnknownAgent(id).into()),
+        None => Err(app.unknown_agent(&who, id).await),
     }
 }
 

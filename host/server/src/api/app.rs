@@ -1,12 +1,15 @@
 //! What the routes share: the host, the settings, and looking up what a request names while
 //! hiding what its sender may not see.
 
+use super::stream_places::StreamPlaces;
 use crate::ServerOptions;
 use crate::access::{Action, Authorizer, Principal};
 use crate::metrics::Metrics;
 use crate::problem::Problem;
-use lastword::id::{QuestionId, RunId, SessionId, WorkspaceId};
+use crate::serve::connections_that_fit;
+use lastword::id::{AgentId, QuestionId, RunId, SessionId, WorkspaceId};
 use lastword::session::{Question, QuestionState};
+use lastword::similar::did_you_mean;
 use lastword::{Host, HostError, Run, Session, WorkspaceKey};
 use lastword_api::Damage;
 use std::collections::HashMap;
@@ -20,6 +23,7 @@ pub(crate) struct App {
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) options: ServerOptions,
     pub(crate) metrics: Metrics,
+    pub(crate) streams: StreamPlaces,
     /// The API according to its routes, and the document, which is built from it at the first
     /// request.
     api: OpenApi,
@@ -35,8 +39,11 @@ impl App {
         options: ServerOptions,
         api: OpenApi,
     ) -> Self {
+        let half = || connections_that_fit(options.connections_max) / 2;
+        let streams_max = options.streams_max.unwrap_or_else(half);
         Self {
-            metrics: Metrics::new(host.clone()),
+            metrics: Metrics::new(host.clone(), options.connections.clone()),
+            streams: StreamPlaces::new(streams_max),
             host,
             authorizer,
             options,
@@ -186,6 +193,20 @@ impl App {
     ) -> Result<(), Problem> {
         let key = self.key(workspace).await?.ok_or_else(&unknown)?;
         self.demand_in(who, action, &key, unknown).await
+    }
+
+    /// Returns the problem of an agent that is not loaded. Callers who may see which agents are
+    /// loaded are told the one that they may have meant.
+    pub(crate) async fn unknown_agent(&self, who: &Principal, agent: AgentId) -> Problem {
+        let meant = if self.demand(who, Action::ReadAgents).await.is_ok() {
+            let agents = self.host.agents();
+            let names = agents.iter().map(|agent| agent.id().as_str());
+            did_you_mean(agent.as_str(), names)
+        } else {
+            String::new()
+        };
+
+        Problem::from(HostError::UnknownAgent(agent)).with_detail(&meant)
     }
 
     /// Returns the damage found in a table so far, as far as the caller may see it.

@@ -5,7 +5,8 @@ use lastword_api::Problem as ProblemView;
 use lastword_api::problem::{KINDS, MEDIA_TYPE};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{
-    Content, OpenApi, OpenApiVersion, Ref, RefOr, ResponseBuilder, SecurityRequirement,
+    Content, Header, HeaderBuilder, Object, OpenApi, OpenApiVersion, Ref, RefOr, ResponseBuilder,
+    SecurityRequirement, Type,
 };
 use utoipa::{Modify, OpenApi as _};
 
@@ -52,6 +53,16 @@ impl Modify for Token {
     }
 }
 
+/// Returns the header of the errors that pass.
+fn retry_after() -> Header {
+    let told = "Seconds after which the request may be repeated; with 409, 429 and 503, where \
+                `retryable` is true.";
+    HeaderBuilder::new()
+        .schema(Some(Object::with_type(Type::Integer)))
+        .description(Some(told))
+        .build()
+}
+
 /// Adds the error response to every route.
 pub(super) fn with_problems(mut document: OpenApi) -> OpenApi {
     let names = KINDS
@@ -65,6 +76,7 @@ pub(super) fn with_problems(mut document: OpenApi) -> OpenApi {
             MEDIA_TYPE,
             Content::new(Some(Ref::from_schema_name("Problem"))),
         )
+        .header("Retry-After", retry_after())
         .build();
     let components = document.components.get_or_insert_default();
     components

@@ -2,6 +2,7 @@
 //! as the client does, so that a slow one delays no other. `streams.rs` holds its routes.
 
 use super::App;
+use super::stream_places::StreamPlace;
 use crate::metrics::Streaming;
 use crate::problem::Problem;
 use axum::body::{Body, Bytes};
@@ -40,12 +41,13 @@ pub(crate) struct Feed {
     farewell: Option<Bytes>,
     attachment: Option<ClientLease>,
     _streaming: Streaming,
+    _place: StreamPlace,
 }
 
 impl Feed {
     /// Creates a stream of these events. It ends when they end, or at the head of the log once the
     /// host is closing.
-    pub(crate) fn new(app: &App, events: Events, numbered: Numbered) -> Self {
+    pub(crate) fn new(app: &App, place: StreamPlace, events: Events, numbered: Numbered) -> Self {
         let drained: BoxFuture<'static, ()> = {
             let host = app.host.clone();
             Box::pin(async move { host.drained().await })
@@ -61,6 +63,7 @@ impl Feed {
             farewell: None,
             attachment: None,
             _streaming: app.metrics.stream(),
+            _place: place,
         }
     }
 

@@ -15,6 +15,7 @@ mod queue;
 mod runs;
 mod service;
 mod sessions;
+mod stream_places;
 mod streams;
 mod views;
 mod workspaces;
@@ -25,7 +26,7 @@ use mount::Mount;
 
 use crate::access::Authorizer;
 use crate::problem::Problem;
-use crate::{ServerOptions, guard, observe};
+use crate::{ServerOptions, drain, guard, observe};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, OriginalUri};
 use axum::http::Method;
@@ -72,6 +73,7 @@ pub fn router(host: Host, authorizer: Arc<dyn Authorizer>, options: ServerOption
         .fallback(unknown_route)
         .layer(DefaultBodyLimit::max(body_bytes_max))
         .layer(RequestBodyTimeoutLayer::new(body_timeout))
+        .layer(from_fn_with_state(Arc::clone(&app), drain::drain))
         .layer(from_fn(mount::mount))
         .layer(CatchPanicLayer::custom(observe::panicked))
         .layer(from_fn_with_state(Arc::clone(&app), observe::observe))

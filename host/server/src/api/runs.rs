@@ -1,9 +1,9 @@
 //! Routes about runs: prompting, showing, cancelling and resuming them.
 
+use super::App;
 use super::extract::{Arrived, Asked, At, Caller, Json};
 use super::prompts::{decoded, one_of_two, said};
 use super::workspaces::{Paging, deadline, limit};
-use super::{App, views};
 use crate::access::{Action, Arrival};
 use crate::problem::Problem;
 use axum::extract::{DefaultBodyLimit, State};
@@ -11,7 +11,7 @@ use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use lastword::id::{RunId, SessionId};
 use lastword::{Prompt, Receipt, Resume};
-use lastword_api::{NewRun, PageView, RunSummary, RunView};
+use lastword_api::{NewRun, PageView, RunSummary};
 use serde_json::value::RawValue;
 use std::sync::Arc;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
@@ -55,9 +55,13 @@ pub(super) fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 }
 
 /// The response with a run and its address.
-type Going = (StatusCode, [(HeaderName, String); 1], axum::Json<RunView>);
+type Going = (
+    StatusCode,
+    [(HeaderName, String); 1],
+    axum::Json<RunSummary>,
+);
 
-fn going(view: RunView) -> Going {
+fn going(view: RunSummary) -> Going {
     let location = format!("/v1/runs/{}", view.run);
     (
         StatusCode::ACCEPTED,
@@ -83,7 +87,7 @@ fn going(view: RunView) -> Going {
     ),
     request_body(content = NewRun, description = "At most 28 MiB, unless the server says \
         otherwise, and at most 1 MiB of it beside the attachments."),
-    responses((status = 202, description = "It is accepted and durable.", body = RunView))
+    responses((status = 202, description = "It is accepted and durable.", body = RunSummary))
 )]
 async fn prompt_session(
     State(app): State<Arc<App>>,
@@ -138,7 +142,7 @@ async fn prompt_session(
             let session = app.session(&who, Action::Prompt, id).await?;
             let asked = session.prompt(prompt).await;
             let run = asked.map_err(|error| app.now(error))?;
-            Ok(views::run(&run).await?)
+            Ok(run.summary().await?)
         }
     };
 
@@ -178,15 +182,15 @@ async fn list_runs(
     path = "/runs/{r}",
     tag = "runs",
     params(("r" = RunId, Path, description = "The run.")),
-    responses((status = 200, description = "How it stands.", body = RunView))
+    responses((status = 200, description = "How it stands.", body = RunSummary))
 )]
 async fn show_run(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At(id): At<RunId>,
-) -> Result<axum::Json<RunView>, Problem> {
+) -> Result<axum::Json<RunSummary>, Problem> {
     let (run, _) = app.run(&who, Action::Read, id).await?;
-    Ok(axum::Json(views::run(&run).await?))
+    Ok(axum::Json(run.summary().await?))
 }
 
 /// Cancel a run
@@ -265,7 +269,7 @@ async fn cancel_session(
         ("idempotency-key" = Option<String>, Header, min_length = 1, max_length = 255,
             description = "The caller's name for this very request, in printable ASCII."),
     ),
-    responses((status = 202, description = "The run that goes on.", body = RunView))
+    responses((status = 202, description = "The run that goes on.", body = RunSummary))
 )]
 async fn resume_run(
     State(app): State<Arc<App>>,
@@ -284,7 +288,7 @@ async fn resume_run(
         };
         let resumed = session.resume(which).await;
         let run = resumed.map_err(|error| asked.now(error))?;
-        Ok(views::run(&run).await?)
+        Ok(run.summary().await?)
     };
 
     Ok(going(app.finish_request(work).await?))

@@ -71,10 +71,10 @@ async fn begin_session(
     let key = key(&headers)?;
     app.workspace(&who, Action::Prompt, id).await?;
     let agent = AgentId::new(new.agent).map_err(HostError::from)?;
-    let agent = app
-        .host
-        .agent(&agent)
-        .ok_or(HostError::UnknownAgent(agent))?;
+    let agent = match app.host.agent(&agent) {
+        Some(agent) => agent,
+        None => return Err(app.unknown_agent(&who, agent).await),
+    };
     let workspace = app.host.workspace(id).map_err(|error| app.now(error))?;
     if let Some(parent) = new.parent {
         app.session(&who, Action::Read, parent).await?;

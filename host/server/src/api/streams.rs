@@ -4,6 +4,7 @@ use super::App;
 use super::extract::{Asked, At, Caller};
 use super::feed::{Feed, Numbered};
 use super::mount::Mount;
+use super::stream_places::StreamPlace;
 use crate::access::Action;
 use crate::problem::Problem;
 use axum::extract::State;
@@ -87,6 +88,7 @@ async fn follow_workspace(
     };
 
     app.workspace(&who, action, id).await?;
+    let place = app.streams.take(&who)?;
     // Subscribed before the claim and the first read, so that no notice is missed.
     let open = app.host.workspace(id).ok();
     let stages = open.map(|workspace| workspace.stages());
@@ -100,7 +102,7 @@ async fn follow_workspace(
     };
 
     let events = ending(events, query.follow);
-    let feed = Feed::new(&app, events, Numbered::ByPosition);
+    let feed = Feed::new(&app, place, events, Numbered::ByPosition);
     Ok(feed.of_workspace(stages, id, attachment).response())
 }
 
@@ -133,7 +135,8 @@ async fn follow_session(
     let (workspace, events) = app.host.session_events(id, Seq(after)).await?;
     app.demand_at(&who, Action::Read, workspace, unknown)
         .await?;
-    by_seq(&app, events, (&mount, id), query.follow).await
+    let place = app.streams.take(&who)?;
+    by_seq(&app, place, events, (&mount, id), query.follow).await
 }
 
 /// Follow a run
@@ -167,6 +170,7 @@ async fn follow_run(
     let (workspace, session, events) = app.host.run_events(id, after).await?;
     app.demand_at(&who, Action::Read, workspace, unknown)
         .await?;
+    let place = app.streams.take(&who)?;
     // After `run.ended` there is no further event at which the stream could end.
     let over = match app.host.run(id).await {
         Ok(run) => run.state().await?.is_terminal(),
@@ -176,12 +180,13 @@ async fn follow_run(
     };
 
     let follow = query.follow.unwrap_or(true) && !over;
-    by_seq(&app, events, (&mount, session), Some(follow)).await
+    by_seq(&app, place, events, (&mount, session), Some(follow)).await
 }
 
 /// Returns a stream of the events of a session or of a run.
 async fn by_seq(
     app: &App,
+    place: StreamPlace,
     mut events: Events,
     (mount, session): (&str, SessionId),
     follow: Option<bool>,
@@ -189,7 +194,7 @@ async fn by_seq(
     let messages = format!("{mount}/v1/sessions/{session}/messages");
     let checked = events.check().await;
     checked.map_err(|error| expired(error, |problem| problem.with_messages(messages)))?;
-    Ok(Feed::new(app, ending(events, follow), Numbered::BySeq).response())
+    Ok(Feed::new(app, place, ending(events, follow), Numbered::BySeq).response())
 }
 
 fn ending(events: Events, follow: Option<bool>) -> Events {

@@ -2,8 +2,8 @@
 
 use lastword::id::WorkspaceId;
 use lastword::session::{WorkspaceKind, WorkspaceRecord};
-use lastword::{Agent, HostError, Run, WorkspaceKey, WorkspaceStatus};
-use lastword_api::{AgentView, RunView, WorkspaceState, WorkspaceView};
+use lastword::{Agent, WorkspaceKey, WorkspaceStatus};
+use lastword_api::{AgentView, WorkspaceState, WorkspaceView};
 
 /// Returns a workspace that is open or closing, or closed if it has no status.
 pub(super) fn workspace(
@@ -39,21 +39,4 @@ pub(super) fn key(record: &WorkspaceRecord) -> Option<WorkspaceKey> {
 pub(super) fn agent(agent: &Agent) -> AgentView {
     let digest = agent.digest().to_string();
     AgentView::new(agent.id().clone(), digest, agent.manifest().clone())
-}
-
-/// Returns a run in its current state.
-pub(super) async fn run(run: &Run) -> Result<RunView, HostError> {
-    let state = run.state().await?;
-    let receipt = if state.is_terminal() {
-        Some(run.receipt().await?)
-    } else {
-        None
-    };
-
-    Ok(RunView {
-        run: run.id(),
-        session: run.session(),
-        state,
-        receipt,
-    })
 }

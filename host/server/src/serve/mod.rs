@@ -11,6 +11,7 @@ pub use listen::{ListenError, Listener, connect_unix};
 pub(crate) use places::Underway;
 
 use crate::ServerOptions;
+use crate::options::Connections;
 use axum::Router;
 use connection::{Limits, Stream};
 use places::Places;
@@ -49,7 +50,17 @@ pub async fn serve(
         kill: CancellationToken::new(),
     };
 
-    let places = Places::new(places(options.connections_max));
+    let asked = options.connections_max;
+    let given = connections_that_fit(asked);
+    if given < asked {
+        tracing::warn!(
+            asked,
+            given,
+            "fewer connections than asked for: the limit of open files (`ulimit -n`) is too low"
+        );
+    }
+
+    let places = Places::new(given);
     let connections = TaskTracker::new();
     let accepting = TaskTracker::new();
     for listener in listeners {
@@ -59,6 +70,7 @@ pub async fn serve(
             limits.clone(),
             Arc::clone(&places),
             connections.clone(),
+            options.connections.clone(),
         ));
     }
 
@@ -90,6 +102,7 @@ async fn accept(
     limits: Limits,
     places: Arc<Places>,
     connections: TaskTracker,
+    count: Connections,
 ) {
     loop {
         let accepted = tokio::select! {
@@ -115,22 +128,17 @@ async fn accept(
         };
 
         let (router, limits) = (router.clone(), limits.clone());
-        connections.spawn(connection::serve(stream, arrival, router, limits, place));
+        let counted = count.count();
+        connections.spawn(async move {
+            let _counted = counted;
+            connection::serve(stream, arrival, router, limits, place).await;
+        });
     }
 }
 
 /// Returns how many connections may be open: as many as asked for, within the bound of descriptors.
-fn places(asked: usize) -> usize {
+pub(crate) fn connections_that_fit(asked: usize) -> usize {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let share = usize::try_from(limit / DESCRIPTORS_SHARE).unwrap_or(usize::MAX);
-    if share < asked {
-        tracing::warn!(
-            limit,
-            asked,
-            given = share,
-            "fewer connections than asked for: the limit of open files (`ulimit -n`) is too low"
-        );
-    }
-
     asked.min(share)
 }

@@ -48,6 +48,20 @@ impl State {
         events.next().expect("a position is of an event")
     }
 
+    fn summary(&self, run: &Run) -> RunSummary {
+        RunSummary {
+            run: run.id,
+            session: self.sessions[&run.session].id,
+            state: run.state,
+            origin: run.prompt.origin.clone(),
+            digest: run.digest.clone(),
+            accepted_ms: run.accepted_ms,
+            started_ms: run.started_ms,
+            ended_ms: run.ended_ms,
+            receipt: run.receipt.clone(),
+        }
+    }
+
     fn run_at(&self, run: &Run) -> RunAt {
         let session = &self.sessions[&run.session];
         RunAt {
@@ -467,21 +481,9 @@ impl Queries for State {
         // There is nothing after the last number.
         let runs = session.runs.range(after.saturating_add(1)..);
         let runs = runs.take(limit.min(PAGE_ROWS + 1) as usize);
-        let summary = |no: &No| {
-            let run = &self.runs[no];
-            RunSummaryRow {
-                run: RunSummary {
-                    id: run.id,
-                    state: run.state,
-                    origin: run.prompt.origin.clone(),
-                    digest: run.digest.clone(),
-                    accepted_ms: run.accepted_ms,
-                    started_ms: run.started_ms,
-                    ended_ms: run.ended_ms,
-                    receipt: run.receipt.clone(),
-                },
-                place: *no,
-            }
+        let summary = |no: &No| RunSummaryRow {
+            run: self.summary(&self.runs[no]),
+            place: *no,
         };
         Ok(runs.map(summary).map(Ok).collect())
     }
@@ -645,6 +647,10 @@ impl Queries for State {
 
     fn run(&self, id: RunId) -> Found<RunAt> {
         Ok(self.run_at(&self.runs[&self.run_no(id)?]))
+    }
+
+    fn run_summary(&self, id: RunId) -> Found<RunSummary> {
+        Ok(self.summary(&self.runs[&self.run_no(id)?]))
     }
 
     fn runs(&self, session: SessionId) -> Found<Vec<RunRow>> {

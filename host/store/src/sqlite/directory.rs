@@ -28,6 +28,16 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(1);
 /// The permissions of files that other users could read otherwise.
 const PRIVATE: u32 = 0o600;
 
+/// Returns the number of bytes of the database and of its write-ahead log; 0 for a file that cannot
+/// be examined.
+pub(crate) fn bytes_on_disk(directory: &Path) -> (u64, u64) {
+    let bytes = |name: &str| {
+        let metadata = std::fs::metadata(directory.join(name));
+        metadata.map_or(0, |metadata| metadata.len())
+    };
+    (bytes(DATABASE), bytes(WAL))
+}
+
 /// Ownership of a data directory, until it is dropped or the process ends.
 ///
 /// There are two locks. That of the directory decides, since the directory cannot be removed while

@@ -49,4 +49,5 @@ mod full;
 
 pub use archive::Archive;
 pub use backup::{Backup, BackupError, backup};
+pub(super) use directory::bytes_on_disk;
 pub use doctor::{Examination, examine};

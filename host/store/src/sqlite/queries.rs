@@ -19,7 +19,7 @@ use crate::{StateOwner, StateScope, StoreError, Waits};
 use lastword_types::clock::UnixMillis;
 use lastword_types::event::{Event, Position, Seq};
 use lastword_types::id::{AgentId, GrantId, MessageId, QuestionId, RunId, SessionId, WorkspaceId};
-use lastword_types::run::Receipt;
+use lastword_types::run::{Receipt, RunSummary};
 use lastword_types::session::{BlobId, Granted, Message, Question};
 use rusqlite::Connection;
 
@@ -241,6 +241,10 @@ impl Queries for SqliteQueries<'_> {
 
     fn run(&self, id: RunId) -> Result<RunAt, StoreError> {
         queue::find(self.conn, id)
+    }
+
+    fn run_summary(&self, id: RunId) -> Result<RunSummary, StoreError> {
+        runs::find(self.conn, id)
     }
 
     fn runs(&self, session: SessionId) -> Result<Vec<RunRow>, StoreError> {

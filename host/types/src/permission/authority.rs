@@ -82,6 +82,29 @@ impl Authority {
         }
     }
 
+    /// Decides by the rules whether a run has some targets of this capability: the reason is that
+    /// of a run that has none. [`Verdict::Undecided`] if it is wanted, and neither granted nor
+    /// denied as a whole.
+    #[must_use]
+    pub fn evaluate_any(&self, capability: Capability) -> Verdict {
+        let some = |wants: &Arc<[Rule]>| wants.iter().any(|rule| rule.is_about(capability));
+        match self.wants.split_last() {
+            Some((own, _)) if !some(own) => return Verdict::Denied(DenyReason::NotWanted),
+            Some((_, above)) if !above.iter().all(some) => {
+                return Verdict::Denied(DenyReason::NotAbove);
+            }
+            _ => {}
+        }
+
+        let mut denied = self.grants.denied();
+        let whole = denied.find(|rule| rule.pattern().is_none() && rule.denies(capability, ""));
+        match whole {
+            Some(rule) => Verdict::Denied(DenyReason::Rule(Box::new(rule.clone()))),
+            None if self.grants.has(capability) => Verdict::Allowed,
+            None => Verdict::Undecided,
+        }
+    }
+
     /// Whether some targets of this capability are wanted and granted.
     #[must_use]
     pub fn has(&self, capability: Capability) -> bool {
@@ -132,6 +155,36 @@ mod tests {
         assert!(!authority.has(Capability::State), "granted but not wanted");
         assert!(!authority.has(Capability::Model), "wanted but not granted");
         assert!(authority.could_have(Capability::Model));
+    }
+
+    #[test]
+    fn what_a_run_has_nothing_of_is_told_with_its_first_cause() {
+        let grants = Grants::none()
+            .with(Capability::State)
+            .with(Capability::Network)
+            .deny(Capability::Secrets);
+        let parent = Authority::new(rules(&["model", "network", "secrets", "tools=a"]), grants);
+        let of = |capability| parent.evaluate_any(capability);
+        assert_eq!(of(Capability::Network), Verdict::Allowed);
+        assert_eq!(of(Capability::Tools), Verdict::Undecided);
+        assert_eq!(
+            of(Capability::State),
+            Verdict::Denied(DenyReason::NotWanted),
+            "it is granted, and not wanted"
+        );
+        assert_eq!(
+            of(Capability::Secrets),
+            Verdict::Denied(DenyReason::Rule(Box::new(Capability::Secrets.into())))
+        );
+
+        let child = parent.child(rules(&["state", "network"]));
+        let of = |capability| child.evaluate_any(capability);
+        assert_eq!(of(Capability::Network), Verdict::Allowed);
+        assert_eq!(of(Capability::State), Verdict::Denied(DenyReason::NotAbove));
+        assert_eq!(
+            of(Capability::Model),
+            Verdict::Denied(DenyReason::NotWanted)
+        );
     }
 
     #[test]

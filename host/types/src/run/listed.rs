@@ -1,8 +1,8 @@
-//! Runs as lists give them.
+//! Runs without their messages, as lists and single reads have them.
 
 use super::{Origin, Receipt, RunState};
 use crate::clock::UnixMillis;
-use crate::id::RunId;
+use crate::id::{RunId, SessionId};
 use crate::session::Part;
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RunSummary {
     /// Its id.
-    pub id: RunId,
+    pub run: RunId,
+    /// The session that it belongs to.
+    pub session: SessionId,
     /// Its state.
     pub state: RunState,
     /// What began it: `user`, `resume`, `fork`, …

@@ -1,5 +1,6 @@
 //! An agent for the tests of the host that asks for little: it calls the tool that its prompt
-//! names, and says what came of it.
+//! names, and says what came of it. After `state` or `file` it reads a value or a file by itself, and
+//! fails if it cannot.
 //!
 //! It does not know what it is denied, nor what those whom it starts are.
 
@@ -24,6 +25,19 @@ impl Agent for NarrowProbe {
 
     fn run(turn: &Turn<Self::Config>) -> Result<Outcome> {
         let (name, arguments) = turn.prompt().split_once(' ').unwrap_or((turn.prompt(), ""));
+        match name {
+            "state" => {
+                turn.state(Scope::Session).get(arguments)?;
+                return Ok(Outcome::end_turn());
+            }
+            "file" => {
+                let read = std::fs::read_to_string(arguments);
+                read.map_err(|error| Error::new("internal", error.to_string()))?;
+                return Ok(Outcome::end_turn());
+            }
+            _ => {}
+        }
+
         let call = ToolCall {
             id: String::new(),
             name: name.to_owned(),

@@ -3,12 +3,15 @@
 use super::media;
 use super::{Completion, Granted, Model};
 use crate::guest::convert::{extra_in, message_id, part_in, part_out, role_in};
-use crate::guest::failure::{OrFailure, cancelled, denied, ensure_not_stopping, failure};
+use crate::guest::failure::{
+    OrFailure, cancelled, ensure_not_stopping, failure, no_model, refusal,
+};
 use lastword_providers::model::{ModelEvent, ModelInfo, ModelMessage, ModelRequest, ToolSpec};
 use lastword_sandbox::bindings::lastword::agent::model as wit;
 use lastword_sandbox::bindings::lastword::agent::types::{Failure, Usage as WitUsage};
 use lastword_sandbox::{HostResult, Resource};
-use lastword_types::permission::{Access, Capability, Verdict};
+use lastword_types::hint;
+use lastword_types::permission::{Access, Capability, Rule, Verdict};
 use lastword_types::session::{Message, Part, PartBody, Role, Usage};
 
 type Answer<T> = HostResult<Result<T, Failure>>;
@@ -18,9 +21,7 @@ impl Model {
     fn granted(&self) -> Result<&Granted, Failure> {
         self.control.called();
         ensure_not_stopping(&self.control)?;
-        self.granted
-            .as_ref()
-            .ok_or_else(|| denied(Capability::Model))
+        self.granted.as_ref().map_err(Failure::clone)
     }
 
     /// Waits for a model only until the run is asked to end.
@@ -62,7 +63,7 @@ impl Model {
             completions,
             ..
         } = self;
-        let granted = granted.as_ref().ok_or_else(|| denied(Capability::Model))?;
+        let granted = granted.as_ref().map_err(Failure::clone)?;
         let gone = |_| failure("invalid", "this completion is not open");
         let completion: &mut Completion = completions
             .get_mut(&Resource::new_borrow(handle.rep()))
@@ -112,10 +113,7 @@ impl Model {
     async fn all(&mut self, handle: &Handle) -> Result<wit::Reply, Failure> {
         let mut reply = Reply::default();
         while let Some(event) = self.step(handle).await? {
-            let granted = self
-                .granted
-                .as_ref()
-                .ok_or_else(|| denied(Capability::Model))?;
+            let granted = self.granted.as_ref().map_err(Failure::clone)?;
             match &event {
                 ModelEvent::Text(text) => granted.conversation.say(|out| out.text(text)).await?,
                 ModelEvent::Reasoning(text) => {
@@ -209,10 +207,7 @@ fn named(models: &[ModelInfo], model: Option<&str>) -> Result<(String, String), 
     match (found, model) {
         (Some(info), _) => Ok((info.name.clone(), info.provider.clone())),
         (None, Some(name)) => Ok((name.to_owned(), String::new())),
-        (None, None) => Err(failure(
-            "not-found",
-            "the host has no model; it has to be given one",
-        )),
+        (None, None) => Err(no_model()),
     }
 }
 
@@ -221,13 +216,16 @@ fn allowed(granted: &Granted, name: &str) -> Result<(), Failure> {
     let access = Access::new(Capability::Model, name, "");
     match granted.authority.evaluate(&access, &[]) {
         Verdict::Allowed => Ok(()),
-        _ => Err(failure(
+        Verdict::Denied(why) => Err(failure(
             "denied",
-            format!(
-                "the model {name} is not among those that the agent asks for and that are \
-                 granted; grant it with the rule `model={name}`"
-            ),
+            refusal(Capability::Model, Some(name), &why),
         )),
+        Verdict::Undecided => {
+            let rule = Rule::exactly(&access).unwrap_or_else(|| Capability::Model.into());
+            let how = hint::with_rule(&rule);
+            let why = format!("the model `{name}` is not granted to this agent; {how}");
+            Err(failure("denied", why))
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use lastword_providers::model::{
     Retrying,
 };
 use lastword_sandbox::ResourceTable;
+use lastword_sandbox::bindings::lastword::agent::types::Failure;
 use lastword_types::permission::Authority;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -32,10 +33,10 @@ const WINDOW: Duration = Duration::from_secs(10);
 /// The largest number of completions that a guest may have open at once.
 const COMPLETIONS_MAX: usize = 16;
 
-/// One guest's access to models. It is absent if the capability is not granted.
+/// One guest's access to models, or the refusal if it has none.
 pub(crate) struct Model {
     pub(crate) control: Arc<Control>,
-    pub(crate) granted: Option<Granted>,
+    pub(crate) granted: Result<Granted, Failure>,
     pub(super) completions: ResourceTable,
 }
 
@@ -103,7 +104,7 @@ fn silent(error: ForeignError) -> ModelError {
 }
 
 impl Model {
-    pub(crate) fn new(control: &Arc<Control>, granted: Option<Granted>) -> Self {
+    pub(crate) fn new(control: &Arc<Control>, granted: Result<Granted, Failure>) -> Self {
         let mut completions = ResourceTable::new();
         completions.set_max_capacity(COMPLETIONS_MAX);
         Self {
@@ -111,10 +112,6 @@ impl Model {
             granted,
             completions,
         }
-    }
-
-    pub(crate) fn denied(control: &Arc<Control>) -> Self {
-        Self::new(control, None)
     }
 }
 

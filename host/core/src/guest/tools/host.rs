@@ -4,16 +4,13 @@ use super::Tools;
 use super::listed::ToolEntry;
 use super::toolbox::{ARGUMENTS_BYTES_MAX, NoResult, Toolbox};
 use crate::guest::convert::{call_in, result_out};
-use crate::guest::failure::{
-    IntoFailure, OrFailure, cancelled, denied, ensure_not_stopping, failure,
-};
+use crate::guest::failure::{IntoFailure, OrFailure, cancelled, ensure_not_stopping, failure};
 use futures_util::StreamExt;
 use lastword_providers::tools::{ToolError, ToolErrorKind, Turn};
 use lastword_sandbox::HostResult;
 use lastword_sandbox::bindings::lastword::agent::tools::{
     Failure, Host, ToolCall, ToolResult, ToolSpec,
 };
-use lastword_types::permission::Capability;
 use std::sync::Arc;
 
 /// The largest number of calls in one `call-all`.
@@ -25,9 +22,7 @@ impl Tools {
     fn granted(&self) -> Result<&Arc<Toolbox>, Failure> {
         self.control.called();
         ensure_not_stopping(&self.control)?;
-        self.granted
-            .as_ref()
-            .ok_or_else(|| denied(Capability::Tools))
+        self.granted.as_ref().map_err(Failure::clone)
     }
 
     /// Waits for a tool only until the run is asked to end.

@@ -12,10 +12,11 @@ pub(crate) use builtin::{Builtins, RunBuiltins};
 pub(crate) use toolbox::{Source, Toolbox};
 
 use super::control::Control;
+use lastword_sandbox::bindings::lastword::agent::types::Failure;
 use std::sync::Arc;
 
-/// One guest's access to tools. It is absent if the guest's manifest does not ask for any.
+/// One guest's access to tools, or the refusal if it has none.
 pub(crate) struct Tools {
     pub(crate) control: Arc<Control>,
-    pub(crate) granted: Option<Arc<Toolbox>>,
+    pub(crate) granted: Result<Arc<Toolbox>, Failure>,
 }

@@ -7,6 +7,7 @@ use super::listed::ToolEntry;
 use super::result::{recorded, redacted};
 use crate::guest::budget::Budget;
 use crate::guest::decider::{CallPermits, RunPermits};
+use crate::guest::failure::{lacking, refusal};
 use crate::guest::transcript::Conversation;
 use futures_util::future::join_all;
 use lastword_providers::foreign::{Foreign, ForeignError};
@@ -18,11 +19,12 @@ use lastword_providers::tools::{
     Turn,
 };
 use lastword_types::clock::Clock;
-use lastword_types::hint;
 use lastword_types::permission::{Access, Capability, Rule, Verdict};
 use lastword_types::session::{ToolCall, ToolResult};
+use lastword_types::similar::did_you_mean;
 use serde_json::Value;
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -95,6 +97,8 @@ pub(crate) struct Toolbox {
     pub(crate) permits: Arc<RunPermits>,
     pub(crate) conversation: Conversation,
     pub(crate) budget: Arc<Budget>,
+    /// The host's counter of tool calls.
+    pub(crate) calls: Arc<AtomicU64>,
     /// The embedder's runtime, since tools never run on a guest's stack.
     pub(crate) runtime: Handle,
     /// The tools of the last listing.
@@ -208,33 +212,32 @@ impl Toolbox {
 
         let listed = self.available().await?;
         among(&listed).ok_or_else(|| {
-            ToolError::new(
-                ToolErrorKind::UnknownTool,
-                format!("there is no tool `{name}`; `tools.available` lists those that there are"),
-            )
+            let shown = listed.iter().filter(|listed| listed.shown);
+            let meant = did_you_mean(name, shown.map(|listed| listed.tool.name.as_str()));
+            let why = format!(
+                "there is no tool `{name}`{meant}; `tools.available` lists those that there are"
+            );
+            ToolError::new(ToolErrorKind::UnknownTool, why)
         })
     }
 
     /// Returns the reason why a built-in tool cannot be called.
     fn closed(&self, tool: &Tool) -> ToolError {
-        let how = match RunBuiltins::needs(&tool.name) {
-            _ if self.own.lacks_directory(&tool.name) => format!(
-                "the tool `{}` needs a directory, and this workspace is a name without one",
-                tool.name
-            ),
-            Some(capability) => format!(
-                "the tool `{}` needs the capability `{capability}`, which the agent's manifest \
-                 has to ask for; {}",
-                tool.name,
-                hint::with_rule(&capability.into())
-            ),
-            None => format!(
-                "the agent's manifest does not ask for the tool `{}`",
-                tool.name
+        let (name, authority) = (&tool.name, &self.permits.authority);
+        let needs = RunBuiltins::needs(name);
+        let why = match authority.evaluate(&named(name), &[]) {
+            _ if self.own.lacks_directory(name) => {
+                "it needs a directory, and this workspace is a name without one".to_owned()
+            }
+            Verdict::Denied(why) => refusal(Capability::Tools, Some(name), &why),
+            Verdict::Allowed | Verdict::Undecided => needs.map_or_else(
+                || lacking(authority, Capability::Tools),
+                |capability| lacking(authority, capability),
             ),
         };
 
-        ToolError::new(ToolErrorKind::Denied, how)
+        let why = format!("the tool `{name}` cannot be called: {why}");
+        ToolError::new(ToolErrorKind::Denied, why)
     }
 
     /// Carries out a call, from the record of the call to that of its result. `turn` is its place
@@ -244,6 +247,7 @@ impl Toolbox {
         call: ToolCall,
         turn: Option<Turn>,
     ) -> Result<ToolResult, NoResult> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
         if !self.budget.call() {
             return Err(NoResult::Beyond);
         }
