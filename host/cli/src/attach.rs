@@ -12,7 +12,7 @@ use crate::signals::Stops;
 use crate::terminal::Terminal;
 use lastword::RunState;
 use lastword_client::Client;
-use lastword_client::api::RunView;
+use lastword_client::api::RunSummary;
 
 /// Shows a run and returns once it has ended.
 pub(crate) async fn follow(
@@ -61,9 +61,9 @@ async fn to_the_end(
 
 /// The run that a word names. Of a session it is the one that goes on, else the first that waits,
 /// else the last.
-async fn run(client: &Client, word: &str) -> Result<RunView, Failure> {
+async fn run(client: &Client, word: &str) -> Result<RunSummary, Failure> {
     let session = match Source::server(client).named(word).await? {
-        Named::Run(run) => return Ok(*run),
+        Named::Run(run) => return Ok(client.run(run.run).await?),
         Named::Session(session) => session.record.id,
     };
 
@@ -75,15 +75,9 @@ async fn run(client: &Client, word: &str) -> Result<RunView, Failure> {
         Some(at) => Some(runs.swap_remove(at)),
         None => runs.pop(),
     };
-    let run = run.ok_or_else(|| {
+    run.ok_or_else(|| {
         Failure::usage(format!(
             "nothing ever ran in session {session}; ask something with `lastword run AGENT --session`"
         ))
-    })?;
-    Ok(RunView {
-        run: run.id,
-        session,
-        state: run.state,
-        receipt: run.receipt,
     })
 }

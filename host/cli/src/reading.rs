@@ -13,7 +13,7 @@ use lastword::id::{RunId, SessionId, WorkspaceId};
 use lastword::run::Transcript;
 use lastword::session::{Export, ExportedRun, Message, Role, SessionRecord};
 use lastword::{Archive, Damage, OpenError, Receipt, RunRow, RunState, SessionRow, StoreError};
-use lastword_client::api::{PageView, RunSummary, RunView, WorkspaceView};
+use lastword_client::api::{PageView, RunSummary, WorkspaceView};
 use lastword_client::{Client, Frame};
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -45,9 +45,17 @@ pub(crate) struct ListedRun {
     pub(crate) session: Listed,
 }
 
+/// A run that a word names.
+pub(crate) struct NamedRun {
+    pub(crate) run: RunId,
+    pub(crate) session: SessionId,
+    pub(crate) state: RunState,
+    pub(crate) receipt: Option<Receipt>,
+}
+
 /// A run or a session that a word names.
 pub(crate) enum Named {
-    Run(Box<RunView>),
+    Run(Box<NamedRun>),
     Session(Box<Listed>),
 }
 
@@ -92,7 +100,18 @@ impl Candidate for ListedRun {
     }
 }
 
-impl From<ListedRun> for RunView {
+impl From<RunSummary> for NamedRun {
+    fn from(run: RunSummary) -> Self {
+        Self {
+            run: run.run,
+            session: run.session,
+            state: run.state,
+            receipt: run.receipt,
+        }
+    }
+}
+
+impl From<ListedRun> for NamedRun {
     fn from(listed: ListedRun) -> Self {
         Self {
             run: listed.id,
@@ -289,7 +308,7 @@ impl Source {
             if let Self::Server(client, _) = self {
                 let runs = self.readable(client.runs(id).await?).into_iter();
                 listed.extend(runs.map(|run| ListedRun {
-                    id: run.id,
+                    id: run.run,
                     state: run.state,
                     started_ms: run.started_ms,
                     ended_ms: run.ended_ms,
@@ -327,7 +346,7 @@ impl Source {
             && let Ok(id) = word.parse::<RunId>()
         {
             match client.run(id).await {
-                Ok(run) => return Ok(Named::Run(Box::new(run))),
+                Ok(run) => return Ok(Named::Run(Box::new(run.into()))),
                 Err(error) if error.name() == Some("unknown-run") => {}
                 Err(error) => return Err(error.into()),
             }

@@ -332,7 +332,7 @@ impl<'a> RemoteRun<'a> {
     /// The same for a run that another command began, and that goes on without this one.
     pub(crate) async fn watch(
         &self,
-        run: &RunView,
+        run: &RunSummary,
         shown: Shown,
         stops: &mut Stops,
     ) -> Result<Exit, Failure> {
@@ -341,7 +341,7 @@ impl<'a> RemoteRun<'a> {
 
     async fn show(
         &self,
-        run: &RunView,
+        run: &RunSummary,
         claim: Option<(ClientId, WorkspaceId)>,
         shown: Shown,
         stops: &mut Stops,
@@ -362,7 +362,7 @@ impl<'a> RemoteRun<'a> {
     }
 
     /// Prints how the run ended, and returns the exit code.
-    fn conclude(&self, end: &FollowEnd, view: &View, run: &RunView) -> Exit {
+    fn conclude(&self, end: &FollowEnd, view: &View, run: &RunSummary) -> Exit {
         let kept = self.host.keeps().then_some(run.session);
         let (receipt, exit) = match end {
             FollowEnd::Ended(receipt) => {
