@@ -19,7 +19,9 @@ const TOLD: &str = "image/png plot \u{fffd}PNG\r\n\u{1a}\nrest\ntext/markdown no
 fn an_agent_is_told_of_files_wherever_it_runs() {
     let shell = Shell::new();
     let files = files(&shell);
-    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    // The bytes of an image hold what a terminal would obey.
+    let files = files.iter().map(String::as_str).chain(["--raw"]);
+    let files: Vec<&str> = files.collect();
     assert_eq!(shell.probe("attached", &files).exits(0).out, TOLD);
 
     let served = Served::start(&shell, &[]);

@@ -5,8 +5,9 @@ use super::served::Served;
 use lastword_tests::check::violations;
 
 /// Begins a run that goes on, and returns its id.
-fn begin(shell: &Shell, prompt: &str) -> String {
-    let run = shell.probe(prompt, &["--detach"]).exits(0);
+fn begin(shell: &Shell, prompt: &str, options: &[&str]) -> String {
+    let options = [&["--detach"], options].concat();
+    let run = shell.probe(prompt, &options).exits(0);
     run.out.trim().to_owned()
 }
 
@@ -14,7 +15,10 @@ fn begin(shell: &Shell, prompt: &str) -> String {
 fn a_run_is_followed_from_its_first_word_to_its_end() {
     let shell = Shell::new();
     let served = Served::start(&shell, &[]);
-    let run = begin(&shell, "spin before");
+    // Of a session, it is neither the one that has ended nor the one that waits.
+    shell.probe("echo earlier", &[]).exits(0);
+    let run = begin(&shell, "spin before", &["--session", "latest"]);
+    begin(&shell, "echo later", &["--session", "latest"]);
     let mut first = shell.spawn(&["follow", &run]);
     first.until("before");
     let mut second = shell.spawn(&["follow", "latest", "--json"]);
@@ -33,7 +37,7 @@ fn a_run_is_followed_from_its_first_word_to_its_end() {
 fn a_follower_leaves_the_run_alone() {
     let shell = Shell::new();
     let served = Served::start(&shell, &[]);
-    let run = begin(&shell, "spin before");
+    let run = begin(&shell, "spin before", &[]);
     let mut followed = shell.spawn(&["follow", &run]);
     followed.until("before");
     followed.signal("INT");

@@ -43,6 +43,7 @@ fn each_command_has_its_manual_page() {
             "{page}"
         );
         assert!(!page.contains('\x1b'), "colours in the page of {command}");
+        assert!(page.contains("LASTWORD_SERVER"), "{page}");
     }
     let first = std::fs::read_to_string(folder.join("lastword.1")).unwrap();
     assert!(first.contains("Exit codes"));

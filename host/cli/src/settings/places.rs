@@ -127,13 +127,13 @@ mod tests {
         for (written, expected) in [
             ("a/b", "/settings/a/b"),
             ("/a", "/a"),
-            ("~", "/home/me"),
-            ("~/a", "/home/me/a"),
+            ("~", "/users/me"),
+            ("~/a", "/users/me/a"),
             ("~other/a", "/settings/~other/a"),
             ("a/~", "/settings/a/~"),
             ("{{workspace}}/a", "{{workspace}}/a"),
         ] {
-            let home = Some(Path::new("/home/me"));
+            let home = Some(Path::new("/users/me"));
             let completed = complete(Path::new(written), Path::new("/settings"), home);
             assert_eq!(completed, Some(expected.into()), "{written}");
         }
