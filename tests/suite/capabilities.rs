@@ -59,7 +59,7 @@ async fn what_the_manifest_does_not_ask_for_is_told_as_that() {
 
     let heard = Heard::listen(vec!["a request of the agent was refused".to_owned()]);
     let ungranted = Plan::new().grants([]).build().await;
-    ungranted.run("http http://a.example/").await;
+    ungranted.run("http GET http://a.example/").await;
     let told = heard.found().join("\n");
     assert!(told.contains("`network` is not granted"), "{told}");
 

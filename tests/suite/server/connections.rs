@@ -97,7 +97,10 @@ async fn whoever_does_not_send_a_request_is_let_go() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_in_use_keeps_its_place_and_another_waits() {
-    let two = |options: &mut ServerOptions| options.connections_max = 2;
+    let two = |options: &mut ServerOptions| {
+        options.connections_max = 2;
+        options.streams_max = Some(2);
+    };
     let server = Server::with(Plan::new(), two).await;
     let path = format!("{}/events", server.session());
     let (mut first, mut second) = (follow(&server, &path).await, follow(&server, &path).await);

@@ -296,7 +296,7 @@ fn conclude(
 ///
 /// # Errors
 /// If it is not JSON: the reason, for the agent's author.
-fn take_output(job: &RunJob, output: &RunOutputBuffer, json: String) -> Result<(), String> {
+fn take_output(job: &RunJob, output: &Arc<RunOutputBuffer>, json: String) -> Result<(), String> {
     check_json(&json).map_err(|why| {
         format!(
             "the agent returned an output that is not JSON: {why}; an `output-json` is one whole \

@@ -39,7 +39,7 @@ impl App {
         options: ServerOptions,
         api: OpenApi,
     ) -> Self {
-        let half = || connections_that_fit(options.connections_max) / 2;
+        let half = || (connections_that_fit(options.connections_max) / 2).max(1);
         let streams_max = options.streams_max.unwrap_or_else(half);
         Self {
             metrics: Metrics::new(host.clone(), options.connections.clone()),

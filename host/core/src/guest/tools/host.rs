@@ -133,6 +133,7 @@ impl Host for Tools {
             let turn = this
                 .granted
                 .as_ref()
+                .ok()
                 .and_then(|all| all.own.turn(&call.name));
             async move {
                 if index >= CALLS_MAX {
