@@ -25,15 +25,6 @@ fn in_manifest(capability: Capability) -> String {
     format!("in Rust, its manifest asks with `.wants(Capability::{variant}, \"REASON\")`")
 }
 
-/// The host to which a command goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// One in this process, whose model the command chooses.
-    Here,
-    /// Another one, which has a model of its own.
-    Elsewhere,
-}
-
 /// Where a run is. The options that choose models and limits are for a host of this process only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {

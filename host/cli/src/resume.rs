@@ -110,7 +110,7 @@ impl GoingOn<'_> {
         let (session, runs) = match source.named(&self.arguments.what).await? {
             Named::Run(run) => {
                 let session = source.session(&run.session.to_string()).await?;
-                (session, vec![*run])
+                (session, vec![client.run(run.run).await?])
             }
             Named::Session(session) => {
                 let id = session.record.id;
