@@ -142,7 +142,7 @@ impl Invocation {
     /// Parses the arguments into a type of the tool's own.
     ///
     /// ```
-    /// # use lastword::tools::{Invocation, ToolError, ToolOutput};
+    /// # use lastword_providers::tools::{Invocation, ToolError, ToolOutput};
     /// #[derive(serde::Deserialize)]
     /// #[serde(deny_unknown_fields)]
     /// struct Arguments {
