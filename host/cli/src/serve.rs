@@ -104,6 +104,7 @@ struct Plan {
     agents: Vec<NamedAgent>,
     model: Option<String>,
     concurrent_runs: Option<u32>,
+    streams: Option<u32>,
     drain: Duration,
     linger: Option<Duration>,
     on_last_client: OnLastClient,
@@ -145,6 +146,7 @@ impl Plan {
             concurrent_runs: given
                 .concurrent_runs
                 .or(defaults.concurrent_runs.map(u32::from)),
+            streams: given.streams.or(defaults.streams.map(u32::from)),
             drain: given
                 .drain
                 .or(defaults.drain)
@@ -251,6 +253,9 @@ impl Plan {
             options: ServerOptions {
                 roots: self.roots.clone(),
                 allowed_hosts: self.allowed_hosts.clone(),
+                streams_max: self
+                    .streams
+                    .map(|most| usize::try_from(most).unwrap_or(usize::MAX)),
                 ..ServerOptions::default()
             },
         })

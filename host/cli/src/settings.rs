@@ -125,6 +125,7 @@ pub(crate) struct ServeSettings {
     agents: BTreeMap<String, PathBuf>,
     pub(crate) model: Option<String>,
     pub(crate) concurrent_runs: Option<NonZeroU32>,
+    pub(crate) streams: Option<NonZeroU32>,
     pub(crate) drain: Option<Span>,
     pub(crate) exit_when_idle: Option<Span>,
     pub(crate) on_last_client: Option<OnLast>,

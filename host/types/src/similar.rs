@@ -9,6 +9,7 @@ const PREFIX_CHARS_MIN: usize = 3;
 /// Returns the known word that is most like `word`, without regard to upper and lower case. `None`
 /// if none is: at most a third of the characters may differ, unless `word` is the beginning of the
 /// known one.
+#[must_use]
 pub fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let length = word.chars().count();
     if length > CHARS_MAX {
@@ -39,6 +40,7 @@ pub fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 
 /// Returns ` (did you mean ...?)` for a message about an unknown word; empty if no known one is
 /// close to it.
+#[must_use]
 pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     closest(word, known)
         .map(|known| format!(" (did you mean `{known}`?)"))

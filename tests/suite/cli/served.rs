@@ -234,7 +234,8 @@ fn a_server_lets_in_nobody_by_mistake() {
 #[test]
 fn without_a_token_this_machine_is_let_in() {
     let shell = Shell::new();
-    let others = "--on-last-client=cancel --concurrent-runs=2 --retention=30d --allow-host=x.test";
+    let others = "--on-last-client=cancel --concurrent-runs=2 --streams=8 --retention=30d \
+                  --allow-host=x.test";
     let others: Vec<&str> = others.split(' ').chain(["--no-token"]).collect();
     let served = Served::start(&shell, &others);
     assert!(served.ready["token_file"].is_null());

@@ -11,6 +11,7 @@ use lastword::{Capability, Limits, RunState, SessionFilter};
 use lastword_tests::fixture::{Fixture, Plan};
 use lastword_tests::guests::guest;
 use lastword_tests::tools::TestTools;
+use lastword_tests::wat::{Core, DESCRIBE_DATA, manifest};
 use serde_json::json;
 
 /// A call that runs the probe, which does what its prompt says.
@@ -179,6 +180,30 @@ async fn a_child_has_no_more_than_its_parent() {
         "{}",
         may_not.text()
     );
+}
+
+#[tokio::test]
+async fn what_a_child_is_configured_with_is_held_to_its_schema() {
+    let schema = r#"{"properties": {"depth": {"type": "integer"}}}"#;
+    let typed = Core {
+        describe: DESCRIBE_DATA,
+        fields: &manifest("typed", None, Some(schema)),
+        ..Core::default()
+    };
+    let fixture = plain().await;
+    let loaded = fixture.host.load_agent("typed", typed.component()).await;
+    loaded.expect("the agent loads");
+    for (depth, fits) in [(json!(1), true), (json!("1"), false)] {
+        let config = json!({ "depth": depth });
+        let arguments = json!({ "agent": "typed", "prompt": "x", "config": config });
+        let text = fixture
+            .run(&format!("tool run_agent {arguments}"))
+            .await
+            .text();
+        let refused = text.contains("`depth` is a string; it has to be integer");
+        assert_eq!(refused, !fits, "{text}");
+        assert_eq!(text.contains("error invalid"), !fits, "{text}");
+    }
 }
 
 /// A call that runs the narrow probe, which calls a tool.

@@ -57,6 +57,9 @@ pub(crate) struct Serve {
     /// Runs at the same time; the others wait [default: 256, or as many as fit into memory]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) concurrent_runs: Option<u32>,
+    /// Event streams that one client may have open at the same time [default: half of the connections]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) streams: Option<u32>,
     /// How long runs may go on once the host ends [default: 0s]
     #[arg(long, value_name = "TIME")]
     pub(crate) drain: Option<Span>,
