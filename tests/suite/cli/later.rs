@@ -102,7 +102,7 @@ fn a_run_is_named_by_a_unique_beginning_of_its_id() {
     none.exits(2).tells(&["there is no run ffffffff"]);
     let running = beginning(&running, &ids);
     let stopped = shell.lastword(&["cancel", running]).exits(0);
-    assert!(stopped.out.contains(&ids[0]), "{stopped:?}");
+    assert!(stopped.out.contains(ids[0]), "{stopped:?}");
     let none = shell.lastword(&["cancel", "ffffffff"]).exits(2);
     none.tells(&["there is no run or session ffffffff"]);
     let resumed = shell.lastword(&["resume", third]).exits(0);

@@ -112,6 +112,7 @@ impl ServeSettings {
             exit_when_idle: self.exit_when_idle.or(other.exit_when_idle),
             on_last_client: self.on_last_client.or(other.on_last_client),
             retention: self.retention.or(other.retention),
+            streams: self.streams.or(other.streams),
         }
     }
 }
