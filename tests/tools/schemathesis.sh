@@ -66,7 +66,7 @@ known = {"path.a": first("/v1/agents", "name"), "path.q": question}
 asking = [question["session"] for question in questions]
 session = next((item for item in items("/v1/sessions") if item["id"] not in asking), None)
 if session:
-    run = first(f"/v1/sessions/{session['id']}/runs", "id")
+    run = first(f"/v1/sessions/{session['id']}/runs", "run")
     known |= {"path.w": session["workspace"], "path.s": session["id"], "path.r": run}
     grant = first(f"/v1/workspaces/{session['workspace']}/grants", "id")
     told('include-method = "DELETE"\ninclude-path = "/v1/grants/{g}"', {"path.g": grant})
