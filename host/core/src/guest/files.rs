@@ -47,19 +47,21 @@ pub(crate) fn unseen(workspace: Option<&Arc<File>>, authority: &Authority) -> Op
 /// Returns the detail of a failed run with the reason why it does not see the workspace's
 /// directory, if a missing file may have been the cause. The guest itself is told no more than
 /// that there is no such file: its own library looks for the directory and does not ask the host.
-pub(crate) fn explained(detail: Option<String>, unseen: Option<&str>) -> Option<String> {
-    let (Some(detail), Some(why)) = (&detail, unseen) else {
-        return detail;
+pub(crate) fn explained(
+    detail: Option<String>,
+    unseen: impl FnOnce() -> Option<String>,
+) -> Option<String> {
+    let is_about_files = |detail: &str| {
+        let words = ["No such file", "/workspace"];
+        words.iter().any(|words| detail.contains(words))
     };
 
-    let is_about_files = ["No such file", "/workspace"];
-    if is_about_files.iter().any(|words| detail.contains(words)) {
-        Some(format!(
-            "{detail}; the agent does not see `/workspace`: {why}"
-        ))
-    } else {
-        Some(detail.clone())
-    }
+    let detail = detail?;
+    let why = is_about_files(&detail).then(unseen).flatten();
+    Some(match why {
+        Some(why) => format!("{detail}; the agent does not see `/workspace`: {why}"),
+        None => detail,
+    })
 }
 
 #[cfg(test)]
@@ -92,16 +94,16 @@ mod tests {
 
     #[test]
     fn only_a_failure_about_files_is_explained() {
-        let told =
-            |detail: &str| explained(Some(detail.to_owned()), Some("why")).expect("a detail");
+        let why = || Some("why".to_owned());
+        let told = |detail: &str| explained(Some(detail.to_owned()), why).expect("a detail");
         let missing = told("No such file or directory (os error 44) (internal)");
         assert!(
             missing.ends_with("does not see `/workspace`: why"),
             "{missing}"
         );
         assert_eq!(told("too many words"), "too many words");
-        assert_eq!(explained(None, Some("why")), None);
-        let seen = explained(Some("/workspace/a".to_owned()), None);
+        assert_eq!(explained(None, why), None);
+        let seen = explained(Some("/workspace/a".to_owned()), || None);
         assert_eq!(seen.as_deref(), Some("/workspace/a"));
     }
 }

@@ -4,7 +4,7 @@
 
 use super::dispatcher::{Dispatcher, RunJob};
 use super::live::Phase;
-use super::prepare::{Meter, prepare};
+use super::prepare::{Prepared, prepare};
 use super::waiting::{self, Waiter};
 use super::{Cause, OutputBounds, Receipt, RunOutcome, RunUsage, Transcript, Wait};
 use crate::guest::control::Control;
@@ -136,19 +136,18 @@ async fn drive_guest(
 ) {
     let live = &job.live;
     let journal = Journal::new(Some(live.id));
-    let prepared = prepare(dispatcher, job, output, &journal);
+    let (state, prepared) = prepare(dispatcher, job, output, &journal);
     live.control.begin(live.times().run_deadline);
     let called = call(
         &dispatcher.engine,
         &job.agent.loaded,
-        prepared.state,
+        state,
         &live.interrupt,
         at_limits(dispatcher, job),
         CallRun(prompt(job)),
     )
     .await;
-    let (meter, unseen) = (&prepared.meter, prepared.unseen.as_deref());
-    let (usage, wait) = conclude(job, output, &journal, meter, unseen, called);
+    let (usage, wait) = conclude(job, output, &journal, &prepared, called);
     *left = GuestExit::of(dispatcher, job, output, usage, wait);
     let Some(GuestExit { sealed, ending, .. }) = left else {
         return;
@@ -241,11 +240,11 @@ fn conclude(
     job: &RunJob,
     output: &Arc<RunOutputBuffer>,
     journal: &Journal,
-    meter: &Meter,
-    unseen: Option<&str>,
+    prepared: &Prepared,
     called: CallResult<Capabilities, Answer>,
 ) -> (RunUsage, Option<Wait>) {
     let live = &job.live;
+    let unseen = || prepared.unseen(job);
     let mut wait = None;
     let mut usage = RunUsage {
         guest_cpu_us: u64::try_from(called.busy.as_micros()).unwrap_or(u64::MAX),
@@ -267,7 +266,11 @@ fn conclude(
                 Err(why) => (Cause::AgentError, Some(why)),
                 Ok(Some(read)) if end.0 == Cause::Returned(FinishReason::Waiting) => {
                     let carried = job.prompt.carried.unwrap_or_default();
-                    match waiting::carry(read, carried.plus(meter.used()), job.limits.wakes) {
+                    match waiting::carry(
+                        read,
+                        carried.plus(prepared.meter.used()),
+                        job.limits.wakes,
+                    ) {
                         Ok(carried) => {
                             wait = Some(carried);
                             end

@@ -18,7 +18,7 @@ use crate::guest::state::{State, Values};
 use crate::guest::tools::{RunBuiltins, Source, Toolbox, Tools};
 use crate::guest::transcript::{Conversation, Transcript};
 use crate::guest::{Capabilities, files};
-use crate::host::ProviderSupply;
+use crate::host::{ProviderSupply, WorkspaceInner};
 use lastword_providers::model::{CallContext, ModelProvider};
 use lastword_providers::permits::{Allowed, PermissionChecker, PermissionPolicy};
 use lastword_providers::secrets::Secrets;
@@ -70,6 +70,20 @@ impl Dispatcher {
         self.bring().clone()
     }
 
+    /// Returns the extensions for the runs of a workspace: its own model instead of the host's, and
+    /// its own tools before the host's.
+    fn brought_for(&self, workspace: &WorkspaceInner) -> Extensions {
+        let host = self.brought();
+        let own = workspace.providers();
+        let mut tools = own.tools;
+        tools.extend(host.tools);
+        Extensions {
+            model: own.model.or(host.model),
+            tools,
+            ..host
+        }
+    }
+
     /// Takes out the embedder's extensions. They may hold a handle to this host, and the cycle
     /// would keep it alive.
     pub(crate) fn let_go(&self) -> impl Send + 'static + use<> {
@@ -86,6 +100,7 @@ impl Dispatcher {
 
 /// What one run may do and use, and for which user and session.
 struct RunContext {
+    brought: Extensions,
     permits: Arc<RunPermits>,
     budget: Arc<Budget>,
     conversation: Conversation,
@@ -113,8 +128,11 @@ impl RunContext {
             }
         };
 
+        let brought = dispatcher.brought_for(&job.workspace);
+        let policy = brought.policy.clone();
         Self {
-            permits: permits(dispatcher, job, output, authority, holder),
+            brought,
+            permits: permits(dispatcher, job, output, authority, holder, policy),
             budget: Budget::new(&live.control, &job.limits, above),
             conversation: Conversation {
                 store: dispatcher.store.clone(),
@@ -146,6 +164,7 @@ fn permits(
     output: &Arc<RunOutputBuffer>,
     authority: Authority,
     holder: GrantPrincipal,
+    policy: Option<Arc<dyn PermissionPolicy>>,
 ) -> Arc<RunPermits> {
     let live = &job.live;
     let (agent, key) = (job.agent.id.clone(), Arc::clone(&job.workspace.key));
@@ -162,7 +181,7 @@ fn permits(
             output: Arc::clone(output),
         },
         holder,
-        policy: dispatcher.brought().policy,
+        policy,
         foreign: dispatcher.foreign.clone(),
         asks: job.workspace.asks(),
         questions: Arc::clone(&dispatcher.questions),
@@ -201,22 +220,27 @@ impl Meter {
     }
 }
 
-/// A run's guest, ready for its call.
+/// What the end of a run is concluded from, beside its guest's result.
 pub(super) struct Prepared {
-    pub(super) state: GuestState<Capabilities>,
     /// The meter of its use from now on.
     pub(super) meter: Meter,
-    /// Why the guest does not see the workspace's directory, if there is one.
-    pub(super) unseen: Option<String>,
+    permits: Arc<RunPermits>,
 }
 
-/// Prepares a run's guest.
+impl Prepared {
+    /// Returns why the guest does not see the workspace's directory, if it does not.
+    pub(super) fn unseen(&self, job: &RunJob) -> Option<String> {
+        files::unseen(job.workspace.directory().as_ref(), &self.permits.authority)
+    }
+}
+
+/// Returns a run's guest, ready for its call.
 pub(super) fn prepare(
     dispatcher: &Dispatcher,
     job: &RunJob,
     output: &Arc<RunOutputBuffer>,
     journal: &Arc<Journal>,
-) -> Prepared {
+) -> (GuestState<Capabilities>, Prepared) {
     let live = &job.live;
     let control = &live.control;
     let means = RunContext::of(dispatcher, job, output);
@@ -224,8 +248,9 @@ pub(super) fn prepare(
     let directory = job.workspace.directory();
     let written = Arc::clone(&means.written);
     let held = GuestDescriptors::new(Arc::clone(&dispatcher.descriptors), job.limits.descriptors);
-    let unseen = files::unseen(directory.as_ref(), means.authority());
-    if let Some(why) = &unseen {
+    if tracing::enabled!(target: "lastword::agent", tracing::Level::DEBUG)
+        && let Some(why) = files::unseen(directory.as_ref(), means.authority())
+    {
         tracing::debug!(target: "lastword::agent", run = %live.id, "no `/workspace`: {why}");
     }
 
@@ -235,7 +260,7 @@ pub(super) fn prepare(
             control: Arc::clone(control),
             conversation: Some(means.conversation.clone()),
         },
-        model: Model::new(control, model(dispatcher, job, &means)),
+        model: Model::new(control, model(dispatcher, &means)),
         state: State {
             control: Arc::clone(control),
             values: values(dispatcher, job, means.authority()),
@@ -255,7 +280,7 @@ pub(super) fn prepare(
                 .authority()
                 .has(Capability::Secrets)
                 .then(|| secrets::Access {
-                    secrets: dispatcher.brought().secrets,
+                    secrets: means.brought.secrets.clone(),
                     authority: means.authority().clone(),
                 })
                 .ok_or_else(|| denied(means.authority(), Capability::Secrets)),
@@ -273,11 +298,9 @@ pub(super) fn prepare(
         output: Arc::clone(output),
     };
 
-    Prepared {
-        state: state.outgoing(network(dispatcher, job, &means, journal)),
-        meter,
-        unseen,
-    }
+    let state = state.outgoing(network(dispatcher, job, &means, journal));
+    let permits = Arc::clone(&means.permits);
+    (state, Prepared { meter, permits })
 }
 
 /// Returns the implementation of the guest's own network requests. It asks for each of them, also
@@ -298,13 +321,12 @@ fn network(
 }
 
 /// Returns the run's models, or the refusal of those if it may ask none.
-fn model(dispatcher: &Dispatcher, job: &RunJob, means: &RunContext) -> Result<Granted, Failure> {
+fn model(dispatcher: &Dispatcher, means: &RunContext) -> Result<Granted, Failure> {
     if !means.authority().has(Capability::Model) {
         return Err(denied(means.authority(), Capability::Model));
     }
 
-    let own = job.workspace.providers().model;
-    let provider = own.or_else(|| dispatcher.brought().model);
+    let provider = means.brought.model.clone();
     Ok(Granted {
         provider: provider.ok_or_else(no_model)?,
         foreign: dispatcher.foreign.clone(),
@@ -344,8 +366,6 @@ fn toolbox(
     }
 
     let starts = dispatcher.starts.get().ok_or_else(refused)?;
-    let mut sources = job.workspace.providers().tools;
-    sources.extend(dispatcher.brought().tools);
     Ok(Arc::new(Toolbox {
         own: RunBuiltins {
             shared: Arc::clone(&dispatcher.own_tools),
@@ -353,9 +373,9 @@ fn toolbox(
             starts: Arc::clone(starts),
             child_depth: job.limits.child_depth,
         },
-        sources,
+        sources: means.brought.tools.clone(),
         foreign: dispatcher.foreign.clone(),
-        secrets: dispatcher.brought().secrets,
+        secrets: means.brought.secrets.clone(),
         permits: Arc::clone(&means.permits),
         conversation: means.conversation.clone(),
         budget: Arc::clone(&means.budget),
