@@ -5,7 +5,7 @@ use super::{Host, HostError, Session, Workspace, bounds};
 use crate::guest::questions::{Refused, Resolved};
 use crate::run::{Origin, Run};
 use lastword_store::{Continuation, Key, OpenQuestions, PromptRecord, Revoke};
-use lastword_types::id::{GrantId, QuestionId, WorkspaceId};
+use lastword_types::id::{GrantId, QuestionId, SessionId, WorkspaceId};
 use lastword_types::session::{Answer, Granted, Part, Question, QuestionState};
 
 /// The effects of an answer.
@@ -106,15 +106,35 @@ impl Host {
         let (_, question, _) = self.question(id).await?;
         let store = &self.inner.store;
         store.locate(question.session).await?;
-        let known = store.known(question.session, key.clone()).await?;
-        match known {
-            Some(run) => Ok(Answered {
-                grant: None,
-                settled: Vec::new(),
-                run: Some(self.run(run).await?),
-            }),
-            None => self.answer_as(id, answer, Some(key)).await,
+        if let Some(answered) = self.answered_under(question.session, &key).await? {
+            return Ok(answered);
         }
+
+        match self.answer_as(id, answer, Some(key.clone())).await {
+            // The same request may have been sent twice at once, and the other one been first.
+            Err(lost @ HostError::AlreadyAnswered { .. }) => {
+                let answered = self.answered_under(question.session, &key).await?;
+                answered.ok_or(lost)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Returns the run that an answer with this key queued, if there is one.
+    async fn answered_under(
+        &self,
+        session: SessionId,
+        key: &Key,
+    ) -> Result<Option<Answered>, HostError> {
+        let Some(run) = self.inner.store.known(session, key.clone()).await? else {
+            return Ok(None);
+        };
+
+        Ok(Some(Answered {
+            grant: None,
+            settled: Vec::new(),
+            run: Some(self.run(run).await?),
+        }))
     }
 
     async fn answer_as(
