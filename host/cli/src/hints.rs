@@ -6,13 +6,33 @@ use lastword::{Capability, Hint, hint};
 /// How to grant the rules that a denial names.
 const RULES: &str = "a rule that would allow it is granted with `--allow RULE`";
 
-/// Returns what helps against the denial that a text contains; `None` if it contains none.
-pub(crate) fn of_denial(text: &str) -> Option<String> {
+/// What a JavaScript author does whose thrown error came without its message.
+const THROWN: &str = "in JavaScript, `run` throws a `failure` record, `{ code: 'internal', message: \
+                      String(error), retryable: false, extra: [] }`; of any other thrown value, \
+                      an `Error` too, StarlingMonkey keeps nothing";
+
+/// Returns what helps against the error that ended a run, if its text contains a denial or another
+/// error with a known remedy.
+pub(crate) fn of_error(text: &str) -> Option<String> {
     if let Some(capability) = hint::unwanted(text) {
         return Some(in_manifest(capability));
     }
 
+    if is_thrown_value(text) {
+        return Some(THROWN.to_owned());
+    }
+
     hint::names_rule(text).then(|| RULES.to_owned())
+}
+
+/// Whether StarlingMonkey's bindings could not make a `failure` of what `run` threw: its `code` is
+/// `undefined`, and the error is raised by the bindings themselves, not by the agent's code.
+fn is_thrown_value(text: &str) -> bool {
+    let mut frames = text.lines().map(str::trim_start);
+    let by_bindings = frames
+        .find(|line| line.contains("@/"))
+        .is_some_and(|frame| frame.starts_with("_utf8AllocateAndEncode@"));
+    by_bindings && text.contains("received [undefined]") && text.contains("export_turn_")
 }
 
 /// Returns how an agent's author asks for a capability.
@@ -92,12 +112,25 @@ mod tests {
     #[test]
     fn each_denial_has_the_remedy_of_its_cause() {
         let unwanted = hint::not_wanted(Capability::RunAgents, None);
-        let told = of_denial(&unwanted).expect("a hint");
+        let told = of_error(&unwanted).expect("a hint");
         assert!(told.contains(".wants(Capability::RunAgents, "), "{told}");
         assert!(!told.contains("--allow"), "{told}");
 
-        let granted = of_denial(&hint::with_rule(&Capability::State.into()));
+        let granted = of_error(&hint::with_rule(&Capability::State.into()));
         assert_eq!(granted.as_deref(), Some(RULES));
-        assert_eq!(of_denial("the disk is full"), None);
+        assert_eq!(of_error("the disk is full"), None);
+    }
+
+    #[test]
+    fn a_value_that_javascript_throws_has_its_own_remedy() {
+        // As componentize-js 0.23 writes it for `throw new Error("…")`.
+        let written = "expected a string, received [undefined]\nStack:\n  \
+                       _utf8AllocateAndEncode@/tmp/5a62/sources/initializer.js:68:11\n  \
+                       export_turn_0_1_0$run@/tmp/5a62/sources/initializer.js:4912:45\n\n\
+                       Redirecting call to abort() to mozalloc_abort\n";
+        assert_eq!(of_error(written).as_deref(), Some(THROWN));
+
+        let own = written.replace("_utf8AllocateAndEncode@", "answer@");
+        assert_eq!(of_error(&own), None, "an error of the agent's own code");
     }
 }

@@ -304,7 +304,8 @@ impl People {
             Cause::Limit(kind) if kind == "wakes" && self.place == Place::Here => {
                 format!("{told}; `--max-wakes` allows more")
             }
-            Cause::AgentError => match hints::of_denial(&told) {
+            Cause::AgentError | Cause::Trap(_) => match hints::of_error(&told) {
+                Some(hint) if told.contains('\n') => format!("{}\n{hint}", told.trim_end()),
                 Some(hint) => format!("{told}; {hint}"),
                 None => told,
             },
@@ -316,7 +317,7 @@ impl People {
 /// Returns what helps against the denial in a tool's answer, if there is one.
 fn of_content(content: &Content) -> Option<String> {
     match content {
-        Content::Text { text } => hints::of_denial(text),
+        Content::Text { text } => hints::of_error(text),
         _ => None,
     }
 }
