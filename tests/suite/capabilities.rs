@@ -47,7 +47,11 @@ async fn what_the_manifest_does_not_ask_for_is_told_as_that() {
     std::fs::write(fixture.files().join("a.txt"), "alpha").unwrap();
     let detail = fixture.run("state a").await.receipt.detail.unwrap();
     assert_eq!(hint::unwanted(&detail), Some(Capability::State), "{detail}");
-    assert!(!hint::names_rule(&detail), "a grant is no remedy: {detail}");
+    assert_eq!(
+        hint::missing_rule(&detail),
+        None,
+        "a grant is no remedy: {detail}"
+    );
 
     // The guest itself learns only that there is no such file.
     let detail = fixture.run("file /workspace/a.txt").await.receipt.detail;
@@ -64,7 +68,7 @@ async fn what_the_manifest_does_not_ask_for_is_told_as_that() {
     assert!(told.contains("`network` is not granted"), "{told}");
 
     let said = ungranted.run("state-get session a").await.text();
-    assert!(hint::names_rule(&said), "{said}");
+    assert!(hint::missing_rule(&said).is_some(), "{said}");
     assert_eq!(hint::unwanted(&said), None, "{said}");
 }
 

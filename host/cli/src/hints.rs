@@ -13,7 +13,7 @@ const THROWN: &str = "in JavaScript, `run` throws a `failure` record, `{ code: '
 
 /// Returns what helps against the error that ended a run, if its text contains a denial or another
 /// error with a known remedy.
-pub(crate) fn of_error(text: &str) -> Option<String> {
+pub(crate) fn of_error(text: &str, place: Place) -> Option<String> {
     if let Some(capability) = hint::unwanted(text) {
         return Some(in_manifest(capability));
     }
@@ -22,7 +22,16 @@ pub(crate) fn of_error(text: &str) -> Option<String> {
         return Some(THROWN.to_owned());
     }
 
-    hint::names_rule(text).then(|| RULES.to_owned())
+    // An agent can write such a text itself, so that the rule in it is not advised as the host's own
+    // word. The two options that are no rules are the user's to choose in any case.
+    let rule = hint::missing_rule(text)?;
+    let mut with_option = [Capability::Model, Capability::ReadFiles].into_iter();
+    Some(
+        match with_option.find(|&capability| rule == capability.into()) {
+            Some(capability) => format!("{} does so", how_to_grant(capability, place)),
+            None => RULES.to_owned(),
+        },
+    )
 }
 
 /// Whether StarlingMonkey's bindings could not make a `failure` of what `run` threw: its `code` is
@@ -112,13 +121,27 @@ mod tests {
     #[test]
     fn each_denial_has_the_remedy_of_its_cause() {
         let unwanted = hint::not_wanted(Capability::RunAgents, None);
-        let told = of_error(&unwanted).expect("a hint");
+        let told = of_error(&unwanted, Place::Here).expect("a hint");
         assert!(told.contains(".wants(Capability::RunAgents, "), "{told}");
         assert!(!told.contains("--allow"), "{told}");
 
-        let granted = of_error(&hint::with_rule(&Capability::State.into()));
-        assert_eq!(granted.as_deref(), Some(RULES));
-        assert_eq!(of_error("the disk is full"), None);
+        let lacking = |capability: Capability| hint::with_rule(&capability.into());
+        for (denial, place, remedy) in [
+            (lacking(Capability::State), Place::Here, Some(RULES)),
+            (
+                lacking(Capability::Model),
+                Place::Here,
+                Some("`--model PROVIDER:NAME` does so"),
+            ),
+            (
+                lacking(Capability::Model),
+                Place::Elsewhere,
+                Some("`--allow model` does so"),
+            ),
+            ("the disk is full".to_owned(), Place::Here, None),
+        ] {
+            assert_eq!(of_error(&denial, place).as_deref(), remedy, "{denial}");
+        }
     }
 
     #[test]
@@ -128,9 +151,13 @@ mod tests {
                        _utf8AllocateAndEncode@/tmp/5a62/sources/initializer.js:68:11\n  \
                        export_turn_0_1_0$run@/tmp/5a62/sources/initializer.js:4912:45\n\n\
                        Redirecting call to abort() to mozalloc_abort\n";
-        assert_eq!(of_error(written).as_deref(), Some(THROWN));
+        assert_eq!(of_error(written, Place::Here).as_deref(), Some(THROWN));
 
         let own = written.replace("_utf8AllocateAndEncode@", "answer@");
-        assert_eq!(of_error(&own), None, "an error of the agent's own code");
+        assert_eq!(
+            of_error(&own, Place::Here),
+            None,
+            "an error of the agent's own code"
+        );
     }
 }

@@ -188,7 +188,8 @@ impl People {
             EventBody::ToolResult { part, .. } => {
                 if let PartBody::ToolResult(result) = &part.body {
                     self.aside(&rendering::result(result));
-                    let hint = result.content.iter().find_map(of_content);
+                    let mut content = result.content.iter();
+                    let hint = content.find_map(|content| of_content(content, self.place));
                     if let Some(hint) = hint.filter(|_| result.is_error) {
                         self.aside(&hint);
                     }
@@ -304,7 +305,7 @@ impl People {
             Cause::Limit(kind) if kind == "wakes" && self.place == Place::Here => {
                 format!("{told}; `--max-wakes` allows more")
             }
-            Cause::AgentError | Cause::Trap(_) => match hints::of_error(&told) {
+            Cause::AgentError | Cause::Trap(_) => match hints::of_error(&told, self.place) {
                 Some(hint) if told.contains('\n') => format!("{}\n{hint}", told.trim_end()),
                 Some(hint) => format!("{told}; {hint}"),
                 None => told,
@@ -315,9 +316,9 @@ impl People {
 }
 
 /// Returns what helps against the denial in a tool's answer, if there is one.
-fn of_content(content: &Content) -> Option<String> {
+fn of_content(content: &Content, place: Place) -> Option<String> {
     match content {
-        Content::Text { text } => hints::of_error(text),
+        Content::Text { text } => hints::of_error(text, place),
         _ => None,
     }
 }

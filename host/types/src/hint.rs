@@ -48,11 +48,15 @@ pub fn with_rule(rule: &Rule) -> String {
     format!("{WITH_RULE}{rule}`")
 }
 
-/// Whether a text contains the rule that would allow a denied access. This does not prove that the
-/// host wrote the text, since agents and tools write any text.
+/// Returns the rule that would allow a denied access, if a text contains that denial. This does not
+/// prove that the host wrote the text, since agents and tools write any text: a program that shows
+/// it to people must not advise a grant only because of it.
 #[must_use]
-pub fn names_rule(text: &str) -> bool {
-    text.contains(WITH_RULE)
+pub fn missing_rule(text: &str) -> Option<Rule> {
+    let (_, rest) = text.split_once(WITH_RULE)?;
+    // A target may contain a backtick: the shortest text that is a rule counts.
+    let mut ends = rest.match_indices('`').map(|(at, _)| at);
+    ends.find_map(|end| rest[..end].parse().ok())
 }
 
 /// The words before the capability in a denial of what the manifest does not ask for.
@@ -89,15 +93,18 @@ mod tests {
         let rule: Rule = "write-files=src/**".parse().expect("a rule");
         let denial = with_rule(&rule);
         assert_eq!(denial, "grant it with the rule `write-files=src/**`");
-        assert!(names_rule(&format!("it is not granted; {denial}")));
-        assert!(!names_rule("the rule `write-files` denies it"));
+        let told = format!("it is not granted; {denial} (denied)");
+        assert_eq!(missing_rule(&told), Some(rule));
+        assert_eq!(missing_rule("the rule `write-files` denies it"), None);
+        assert_eq!(missing_rule("grant it with the rule `fly`"), None);
+        assert_eq!(missing_rule("grant it with the rule `model"), None);
     }
 
     #[test]
     fn a_denial_of_what_the_manifest_lacks_names_the_capability_and_no_rule() {
         for target in [None, Some("a.example:443")] {
             let denial = not_wanted(Capability::Network, target);
-            assert!(!names_rule(&denial), "{denial}");
+            assert_eq!(missing_rule(&denial), None);
             let told = format!("tool failed: {denial} (denied)");
             assert_eq!(unwanted(&told), Some(Capability::Network), "{told}");
         }
