@@ -2,6 +2,7 @@
 //! names of files.
 
 use super::source::{File, all};
+use lastword_tests::guests::root;
 use std::path::Path;
 
 /// Blocks of shell commands that CI does not run: the page, the number of its block, and why.
@@ -115,29 +116,19 @@ fn not_there(page: &File, paths: &[&str]) -> Vec<String> {
         known.iter().any(|path| path.ends_with(&name))
     };
 
+    let folder = Path::new(&page.path).parent().unwrap_or(Path::new(""));
+    let folder = root().join(folder);
     let quoted = page.text.split('`').skip(1).step_by(2);
     let named = quoted.filter(|word| {
         let is_name = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
         word.chars().all(is_name) && OWN_ENDINGS.iter().any(|ending| word.ends_with(ending))
     });
-    let mut wrong: Vec<String> = named
-        .filter(|name| !is_there(name))
-        .map(str::to_owned)
-        .collect();
+    let named = named.filter(|name| !is_there(name) && !folder.join(name).exists());
 
-    let folder = Path::new(&page.path).parent().unwrap_or(Path::new(""));
     let links = page.text.split("](").skip(1);
     let links = links.filter_map(|rest| rest.split(')').next());
-    for link in links.filter(|link| !link.contains("://")) {
-        if !lastword_tests::guests::root()
-            .join(folder)
-            .join(link)
-            .exists()
-        {
-            wrong.push(link.to_owned());
-        }
-    }
-    wrong
+    let links = links.filter(|link| !link.contains("://") && !folder.join(link).exists());
+    named.chain(links).map(str::to_owned).collect()
 }
 
 /// Commands of the probe that its page does not list.
@@ -167,7 +158,7 @@ fn file(path: &str, text: &str) -> File {
 #[test]
 fn the_commands_of_every_guide_run_in_ci() {
     let files = all();
-    let run = std::fs::read_to_string(lastword_tests::guests::root().join(".ci/run"));
+    let run = std::fs::read_to_string(root().join(".ci/run"));
     let run = run.expect("there is .ci/run");
     let guides: Vec<&File> = pages(&files).collect();
     assert_eq!(not_run(&guides, &run), [""; 0]);
@@ -228,7 +219,7 @@ fn the_files_that_a_guide_names_are_there() {
 
 #[test]
 fn the_probe_s_page_lists_its_commands() {
-    let folder = lastword_tests::guests::root().join("tests/guests/probe");
+    let folder = root().join("tests/guests/probe");
     let page = std::fs::read_to_string(folder.join("README.md")).expect("it has a page");
     let mut modules = 0;
     for module in all() {
