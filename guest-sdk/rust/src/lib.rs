@@ -126,3 +126,8 @@ macro_rules! export_with_epilogue {
         const _: fn() = $crate::bindings::check_epilogue::<$agent>;
     };
 }
+
+/// Compiles the programs in the guide.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Guide;

@@ -59,6 +59,28 @@
 //! ([`HostBuilder::raise_descriptor_limit`]). It compiles components in its own process, if they
 //! look cheap enough, unless a separate compiler process is set ([`HostBuilder::compiler`]).
 //!
+//! # After a restart
+//!
+//! The next host ends the runs that an earlier one left, and holds the prompts that had not begun
+//! ([`Host::recovered`] counts both). Load the agents, then call [`Host::reopen_held`]: it opens
+//! the workspaces of held prompts with their last options and puts the prompts back into the queue.
+//!
+//! ```no_run
+//! # use lastword::{Host, WorkspaceKey, WorkspaceOptions};
+//! # async fn example() -> Result<(), lastword::HostError> {
+//! let host = Host::builder().data_dir("/var/lib/agents").build().await?;
+//! host.load_kept_agents().await?; // those that `Host::keep_agent` stored
+//! host.load_agent("census", "census.wasm").await?; // those from files are loaded each time
+//! let resumed = host.reopen_held().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Stored are sessions, what answers granted, and all options of a workspace. [`Host::open_workspace`]
+//! replaces these options with those that it is given; [`Host::claim_workspace`] without options
+//! keeps them, and so does the host itself. Everything that is set in [`HostBuilder`] belongs to
+//! that host alone: models, tools, denials, limits.
+//!
 //! # In a container
 //!
 //! Processes that commands or MCP servers leave without a parent are adopted by the first process

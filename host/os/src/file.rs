@@ -6,7 +6,7 @@ use std::io::{Error, ErrorKind, Read, Result};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-/// The largest text that is read (settings, scripts, keys, prompts), in bytes.
+/// The largest text that is read (settings, scripts, keys), in bytes.
 pub const TEXT_BYTES_MAX: usize = 16 << 20;
 /// The largest component that is read, in bytes.
 pub const COMPONENT_BYTES_MAX: usize = 64 << 20;

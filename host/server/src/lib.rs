@@ -11,7 +11,18 @@
 //! let listener = Listener::tcp("127.0.0.1:8020".parse()?, &*authorizer).await?;
 //! let options = ServerOptions::default();
 //! let router = router(host.clone(), authorizer, options.clone());
-//! serve(vec![listener], router, &options, host.closing()).await;
+//!
+//! let stopping = async {
+//!     tokio::signal::ctrl_c().await.ok();
+//!     host.drain().await; // ends the runs; streams report their ends
+//! };
+//! // Until the runs have ended: `Host::closing` would end the streams before that.
+//! let serving = serve(vec![listener], router, &options, host.drained());
+//! tokio::join!(serving, stopping);
+//!
+//! options.tasks.close();
+//! options.tasks.wait().await; // work that was accepted from clients that are gone
+//! host.shutdown().await;
 //! # Ok(())
 //! # }
 //! ```
@@ -49,3 +60,8 @@ pub use access::{
 pub use api::{openapi, router};
 pub use options::{Connections, ServerOptions};
 pub use serve::{InProcess, ListenError, Listener, connect_unix, in_process, serve};
+
+/// Compiles the program in the guide.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Guide;

@@ -1,7 +1,7 @@
 //! The user's own settings, and those of the current directory or of a named file over them: which
 //! of them counts, and where their paths are.
 
-use super::{Shell, agent, probe};
+use super::{Shell, agent, probe, root};
 use lastword::Receipt;
 
 const CHILD: &str = r#"tool run_agent {"agent":"probe","prompt":"echo from the child"}"#;
@@ -58,6 +58,24 @@ fn own_settings_that_are_broken_are_named() {
     shell.own_settings("[run]\nmodle = 'x'\n");
     let done = shell.lastword(&["sessions"]).exits(2);
     done.tells(&["lastword/config.toml", "line 2", "unknown field `modle`"]);
+}
+
+#[test]
+fn the_settings_that_the_guide_shows_are_settings() {
+    let shell = Shell::new();
+    let guide = std::fs::read_to_string(root().join("host/cli/README.md")).unwrap();
+    let (_, shown) = guide.split_once("```toml\n").expect("it shows settings");
+    let (shown, _) = shown.split_once("```").expect("the block ends");
+    for table in ["[run]", "[permissions]", "[commands]", "[secrets.", "[mcp."] {
+        assert!(shown.contains(table), "{table}");
+    }
+    let named = shell.file("guide.toml", shown);
+    shell
+        .lastword(&["sessions", "--config-file", &named])
+        .exits(0);
+    let unknown = shell.file("typo.toml", shown.replace("max_cost", "max_costs"));
+    let refused = shell.lastword(&["sessions", "--config-file", &unknown]);
+    refused.exits(2).tells(&["unknown field `max_costs`"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The API inside an embedder's own router, whose other addresses stay the embedder's.
 
-use super::harness::{client, json, problem};
+use super::harness::{Feed, client, json, kinds, problem};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
@@ -11,34 +11,67 @@ use serde_json::json;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
-/// An embedder's own routes, with the API inside.
-async fn nested() -> (Fixture, Token, SocketAddr) {
-    let fold = |builder: HostBuilder| builder.retention(Some(Duration::ZERO));
-    let fixture = Plan::new().host(fold).build().await;
-    let token = Token::generate().unwrap();
-    let authorizer = Arc::new(BearerToken::new(&token));
-    let options = ServerOptions::default();
-    let loopback = "127.0.0.1:0".parse().unwrap();
-    let listener = Listener::tcp(loopback, &*authorizer).await.unwrap();
-    let address = listener.address().unwrap();
-    let api = router(fixture.host.clone(), authorizer, options.clone());
-    let app = Router::new()
-        .route("/own", get(async || "my own"))
-        .nest("/agents/{tenant}", api)
-        .fallback(async || (StatusCode::IM_A_TEAPOT, "my own fallback"));
-    let host = fixture.host.clone();
-    drop(tokio::spawn(async move {
-        serve(vec![listener], app, &options, host.closing()).await;
-    }));
-    (fixture, token, address)
+/// An embedder's program: its own routes with the API inside, served as the guide of the crate does.
+struct Embedder {
+    fixture: Fixture,
+    token: Token,
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<()>,
+}
+
+impl Embedder {
+    async fn start(builder: impl FnOnce(HostBuilder) -> HostBuilder) -> Self {
+        let fixture = Plan::new().host(builder).build().await;
+        let token = Token::generate().unwrap();
+        let authorizer = Arc::new(BearerToken::new(&token));
+        let options = ServerOptions::default();
+        let loopback = "127.0.0.1:0".parse().unwrap();
+        let listener = Listener::tcp(loopback, &*authorizer).await.unwrap();
+        let address = listener.address().unwrap();
+        let api = router(fixture.host.clone(), authorizer, options.clone());
+        let app = Router::new()
+            .route("/own", get(async || "my own"))
+            .nest("/agents/{tenant}", api)
+            .fallback(async || (StatusCode::IM_A_TEAPOT, "my own fallback"));
+
+        let host = fixture.host.clone();
+        let (stop, stopped) = oneshot::channel();
+        let serving = tokio::spawn(async move {
+            let stopping = async {
+                drop(stopped.await);
+                host.drain().await;
+            };
+            let serving = serve(vec![listener], app, &options, host.drained());
+            tokio::join!(serving, stopping);
+            options.tasks.close();
+            options.tasks.wait().await;
+            host.shutdown().await;
+        });
+
+        Self {
+            fixture,
+            token,
+            address,
+            stop,
+            serving,
+        }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nested_in_another_router_it_leaves_all_other_addresses_alone() {
-    let (fixture, token, address) = nested().await;
+    let embedder = Embedder::start(|builder| builder.retention(Some(Duration::ZERO))).await;
+    let (fixture, token) = (&embedder.fixture, &embedder.token);
     let http = client(|builder| builder);
-    let url = |path: &str| format!("http://{address}{path}");
+    let url = |path: &str| embedder.url(path);
     for (path, status, text) in [
         ("/own", 200, "my own"),
         ("/", 418, "my own fallback"),
@@ -85,4 +118,39 @@ async fn nested_in_another_router_it_leaves_all_other_addresses_alone() {
         (status, &gone["messages"]),
         (StatusCode::GONE, &json!(format!("{session}/messages")))
     );
+}
+
+/// While runs have time to end, the server takes new connections, says that it is closing, and
+/// streams report every end before they end themselves.
+#[tokio::test(flavor = "multi_thread")]
+async fn until_the_runs_have_ended_streams_report_them() {
+    let embedder = Embedder::start(|builder| builder.drain(Duration::from_secs(3600))).await;
+    let (host, token) = (embedder.fixture.host.clone(), embedder.token.clone());
+    let run = embedder
+        .fixture
+        .session
+        .prompt("spin before")
+        .await
+        .unwrap();
+    let events = embedder.url(&format!("/agents/acme/v1/runs/{}/events", run.id()));
+    let follow = async || {
+        let request = client(|builder| builder).get(&events);
+        let mut feed = Feed::open(request.bearer_auth(token.as_str())).await;
+        feed.until("text.delta").await;
+        feed
+    };
+
+    let earlier = follow().await;
+    let health = embedder.url("/agents/acme/v1/health");
+    drop(embedder.stop);
+    host.closing().await;
+
+    let (status, body) = json(client(|builder| builder).get(&health)).await;
+    assert_eq!((status.as_u16(), &body["status"]), (503, &json!("closing")));
+    let later = follow().await;
+    run.cancel().await.unwrap();
+    for feed in [earlier, later] {
+        assert_eq!(kinds(&feed.rest().await).last(), Some(&"run.ended"));
+    }
+    embedder.serving.await.unwrap();
 }

@@ -19,14 +19,16 @@ const EDGES: [(&str, &[&str]); 7] = [
 ];
 
 /// Foreign crates that one crate alone may name: the others work through it.
-const OWNED: [(&str, &str); 8] = [
+const OWNED: [(&str, &str); 10] = [
     ("wasmtime", "sandbox"),
     ("wasmtime-wasi", "sandbox"),
+    ("wasmtime-wasi-http", "sandbox"),
     ("wasmparser", "sandbox"),
     ("rusqlite", "store"),
     ("landlock", "providers"),
     ("seccompiler", "providers"),
     ("secrecy", "providers"),
+    ("cap-std", "providers"),
     ("rmcp", "mcp"),
 ];
 

@@ -5,6 +5,7 @@
 mod boundaries;
 mod crates;
 mod futures;
+mod guides;
 mod imports;
 mod layout;
 mod shape;

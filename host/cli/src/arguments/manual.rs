@@ -10,7 +10,7 @@ const COMPLETIONS: &str = "\
   lastword completions zsh > ~/.zfunc/_lastword      with `fpath+=~/.zfunc` before `compinit`
   lastword completions fish > ~/.config/fish/completions/lastword.fish";
 
-/// Print a script that completes commands and options in a shell.
+/// The arguments of `lastword completions`.
 #[derive(Debug, Args)]
 #[command(after_help = COMPLETIONS)]
 pub(crate) struct Completions {
@@ -19,10 +19,18 @@ pub(crate) struct Completions {
     pub(crate) shell: Shell,
 }
 
-/// Write the manual pages, one for each command, into a folder. Pages that are there are replaced.
+const MAN: &str = "\
+Writes one page for each command, and replaces pages that are there.
+
+\x1b[1;32mExamples:\x1b[0m
+  lastword man ~/.local/share/man/man1
+  man lastword-run";
+
+/// The arguments of `lastword man`.
 #[derive(Debug, Args)]
+#[command(after_help = MAN)]
 pub(crate) struct Man {
-    /// An existing folder, such as ~/.local/share/man/man1
+    /// The folder to write into, such as ~/.local/share/man/man1
     #[arg(value_name = "DIR")]
     pub(crate) folder: PathBuf,
 }

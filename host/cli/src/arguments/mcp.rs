@@ -4,14 +4,14 @@ use clap::{Args, Subcommand};
 
 const EXAMPLES: &str = "\
 \x1b[1;32mExamples:\x1b[0m
-  lastword mcp                      How each server of [mcp] stands
-  lastword mcp login tracker        Consent in a browser; the tokens are kept for all hosts
+  lastword mcp                      The state of each server under [mcp] of the settings
+  lastword mcp login tracker        Consent in a browser; waits for five minutes
   lastword mcp logout tracker
 
-Tokens are in `mcp-tokens` of the data directory, in files that only you can read. A host that
-runs uses what is there: it need not be started again.";
+The tokens of a login are in `mcp-tokens` of the data directory, in files that only you can read. A \
+running host uses them from then on, without a restart.";
 
-/// List the MCP servers of the settings, or log in at one that asks for a person's consent.
+/// The arguments of `lastword mcp`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Mcp {
@@ -25,12 +25,13 @@ pub(crate) struct Mcp {
 /// What to do with a server.
 #[derive(Debug, Subcommand)]
 pub(crate) enum OfMcp {
-    /// Consent in a browser to what the server asks for, and keep its tokens
+    /// Consent in a browser to what a server asks for, and store its tokens
     Login {
         /// A server's name: NAME of [mcp.NAME]
         #[arg(value_name = "NAME")]
         server: String,
-        /// The port of this machine that the browser is sent back to [default: a free one]
+        /// The local port to which the browser returns, for servers that allow only a registered
+        /// address [default: a free one]
         #[arg(
             long,
             value_name = "PORT",
@@ -39,7 +40,7 @@ pub(crate) enum OfMcp {
         )]
         port: u16,
     },
-    /// Forget the tokens of a server
+    /// Delete the tokens of a server
     Logout {
         /// A server's name: NAME of [mcp.NAME]
         #[arg(value_name = "NAME")]

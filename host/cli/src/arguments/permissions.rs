@@ -9,7 +9,8 @@ use std::path::PathBuf;
 /// What is allowed, what is denied, and who decides the rest.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Permissions {
-    /// Grant a capability, or some of it: write-files=src/**, network=example.com; may be repeated
+    /// Grant a capability, or a part of it: state, write-files=src/**, network=example.com; may be
+    /// repeated
     #[arg(
         short,
         long,
@@ -18,7 +19,8 @@ pub(crate) struct Permissions {
         help_heading = "Grants"
     )]
     pub(crate) allow: Vec<Rule>,
-    /// Deny a capability, or some of it, whatever grants and answers allow; may be repeated
+    /// Deny a capability, or a part of it, whatever is granted or answered: read-files=**/.env; may be
+    /// repeated
     #[arg(
         long,
         value_name = "CAPABILITY[=TARGET]",
@@ -26,10 +28,11 @@ pub(crate) struct Permissions {
         help_heading = "Grants"
     )]
     pub(crate) deny: Vec<Rule>,
-    /// Ask about what no rule decides; here, or by `lastword questions` [default: at a terminal]
+    /// If no rule decides, ask: at this terminal, or through `lastword questions` from another one
+    /// [default: only at a terminal]
     #[arg(long, conflicts_with = "no_ask", help_heading = "Grants")]
     pub(crate) ask: bool,
-    /// Deny what no rule decides
+    /// If no rule decides, deny [default: where there is no terminal]
     #[arg(long, help_heading = "Grants")]
     pub(crate) no_ask: bool,
 }
@@ -48,27 +51,38 @@ impl Permissions {
 /// What a run may use up.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub(crate) struct Budget {
-    /// End the run once its models have used this many tokens
+    /// End the run once its models have used more tokens than this [default: no limit]
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub(crate) max_tokens: Option<u64>,
-    /// End the run once its models have cost this many US dollars: 0.50
+    /// End the run once its models have cost more US dollars than this, such as 0.50 [default: no
+    /// limit]
     #[arg(long, value_name = "USD", help_heading = "Limits")]
     pub(crate) max_cost: Option<Cost>,
-    /// End the run once it has called this many tools
+    /// End the run once it has made more tool calls than this [default: 1000]
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub(crate) max_tool_calls: Option<u32>,
-    /// Wake the session this often in a row, without a person in between [default: 1000]
+    /// How many times in a row the session may wake itself, without a person in between [default:
+    /// 1000]
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub(crate) max_wakes: Option<u32>,
 }
 
-/// List the open questions of agents, or show one of them whole.
+const QUESTIONS: &str = "\
+Runs that were started with --ask, and runs of a server whose client asked for it, wait until their \
+questions are answered with `lastword answer`.
+
+\x1b[1;32mExamples:\x1b[0m
+  lastword questions
+  lastword questions latest                    With the whole diff or input, and the rules to grant";
+
+/// The arguments of `lastword questions`.
 #[derive(Debug, Args)]
+#[command(after_help = QUESTIONS)]
 pub(crate) struct Questions {
-    /// A question's id, the unique beginning of one, or `latest`
+    /// A question's id, a unique beginning of it, or `latest`
     #[arg(value_name = "QUESTION")]
     pub(crate) question: Option<String>,
-    /// Only those of this session
+    /// Only the questions of this session and of those that it started
     #[arg(short, long, value_name = "ID", conflicts_with = "question")]
     pub(crate) session: Option<String>,
     /// Print one JSON object per line
@@ -79,30 +93,31 @@ pub(crate) struct Questions {
 const ANSWER: &str = "\
 \x1b[1;32mExamples:\x1b[0m
   lastword answer latest yes
-  lastword answer 01990b6e-7c1d session                  The same needs no answer in this session
+  lastword answer 01990b6e-7c1d session                  Not asked again in this session
   lastword answer 01990b6e-7c1d workspace --rule 'write-files=src/**'
   lastword answer 01990b6e-7c1d no \"Not on a Friday.\"
   lastword answer 01990b6e-7c1d text \"The second one.\"
 
-The first answer counts. `lastword grants` lists what answers have granted for longer than once.";
+The first answer counts. `lastword grants` lists what answers granted for longer than once.";
 
-/// Answer a question that an agent asks.
+/// The arguments of `lastword answer`.
 #[derive(Debug, Args)]
 #[command(after_help = ANSWER)]
 pub(crate) struct Answer {
-    /// A question's id, the unique beginning of one, or `latest`
+    /// A question's id, a unique beginning of it, or `latest`
     #[arg(value_name = "QUESTION")]
     pub(crate) question: String,
-    /// What to answer
+    /// The answer
     #[arg(value_name = "ANSWER")]
     pub(crate) answer: Word,
-    /// The answer in words, or why not
+    /// The words of the answer `text`, or the reason for `no`
     #[arg(value_name = "TEXT")]
     pub(crate) text: Option<String>,
-    /// What to grant: one of the rules that the question offers [default: the very thing]
+    /// What to grant with `session` or `workspace`: one of the rules that the question offers
+    /// [default: exactly what was asked for]
     #[arg(long, value_name = "RULE")]
     pub(crate) rule: Option<String>,
-    /// Print what came of it, as JSON
+    /// Print the result as one JSON object
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -110,21 +125,26 @@ pub(crate) struct Answer {
 /// An answer in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Word {
-    /// It may be done, this once.
+    /// Allow it this once.
     Yes,
-    /// It may not be done; or, there is no answer.
+    /// Deny it, or leave a question without an answer.
     No,
-    /// It may be done, and again in this session.
+    /// Allow it for the rest of this session.
     Session,
-    /// It may be done, and again by this agent in this workspace.
+    /// Allow it to this agent in this workspace, also in other sessions.
     Workspace,
-    /// In words.
+    /// Answer in words.
     Text,
 }
 
-/// List what answers have granted for longer than once, or take it back.
+const GRANTS: &str = "\
+\x1b[1;32mExamples:\x1b[0m
+  lastword grants --workspace .
+  lastword grants revoke 01990b6e-7c1d";
+
+/// The arguments of `lastword grants`.
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(args_conflicts_with_subcommands = true, after_help = GRANTS)]
 pub(crate) struct Grants {
     #[command(subcommand)]
     pub(crate) what: Option<OfGrants>,
@@ -135,11 +155,11 @@ pub(crate) struct Grants {
 /// What to do with grants.
 #[derive(Debug, Subcommand)]
 pub(crate) enum OfGrants {
-    /// List them
+    /// List the grants, as `lastword grants` does
     List(ListGrants),
-    /// Take one back, for every decision from now on
+    /// Revoke a grant, for every decision from now on
     Revoke {
-        /// A grant's id, or the unique beginning of one
+        /// A grant's id, or a unique beginning of it
         #[arg(value_name = "GRANT")]
         grant: String,
     },
@@ -148,7 +168,7 @@ pub(crate) enum OfGrants {
 /// Which grants to list.
 #[derive(Debug, Args)]
 pub(crate) struct ListGrants {
-    /// Only those of this directory
+    /// Only the grants in this workspace
     #[arg(short, long, value_name = "DIR")]
     pub(crate) workspace: Option<PathBuf>,
     /// Print one JSON object per line

@@ -10,29 +10,32 @@ use std::str::FromStr;
 const EXAMPLES: &str = "\
 \x1b[1;32mExamples:\x1b[0m
   lastword serve --agent examples/census --root ~/projects
-  lastword serve --listen none --exit-when-idle    Only for commands of this user
+  lastword serve --listen none --exit-when-idle    Only for your own commands, as long as needed
   lastword run census.wasm --server http://127.0.0.1:8020 --workspace ~/projects/a
 
-Over the socket in the data directory answers this user's own commands, who may name any directory
-as a workspace. Over TCP answers whoever sends the token, and only directories inside of a --root
-may become workspaces: without one, there are none but names.
+\x1b[1;32mClients:\x1b[0m
+Your own commands reach the server through the socket in the data directory, and may use any \
+directory as a workspace. Clients over TCP have to send the token, and may use only directories inside \
+a --root; without --root, only workspaces that are names and have no directory.
 
-SIGTERM, SIGHUP or Ctrl-C ends the host in order: nothing new is taken, what runs may go on for
---drain, is then stopped and its end written. A second SIGTERM or Ctrl-C leaves at once. What waits is
-held, and goes on at the next start, in its workspace as it was opened last, with the same grants. Agents that clients
-sent are kept, and loaded again before those of --agent.
+\x1b[1;32mThe end:\x1b[0m
+SIGTERM, SIGHUP or Ctrl-C ends the server in order: it takes nothing new, lets runs go on for --drain, \
+then stops them and writes their ends. A second SIGTERM or Ctrl-C leaves at once. Prompts that wait are \
+kept and run after the next start, in their workspaces with the same grants. Agents that clients sent \
+are kept as well, and are loaded before those of --agent.
 
-Every option can stand in lastword.toml under [serve], the agents as `agents = { NAME = \"PATH\" }`.
-The one in the current directory may not say who is let in, to what, which agents there are and how
-long streams are kept; one that is named with --config-file may.
+\x1b[1;32mSettings:\x1b[0m
+Every option can stand in the settings under [serve], the agents as `agents = { NAME = \"PATH\" }`. \
+lastword.toml in the current directory may not set whom the server lets in, to which directories, which \
+agents it loads or how long streams are kept; your own settings and --config-file may.
 
 \x1b[1;32mExit codes:\x1b[0m
-  0    it ended in order
-  1    a run's end is left to the next start
-  2    it could not start
-  130  a second signal ended it";
+  0    It ended in order
+  1    A run's end is left to the next start, or the data directory can no longer be written
+  2    It could not start
+  130  A second signal ended it";
 
-/// Own the data directory and answer other programs, until it is stopped.
+/// The arguments of `lastword serve`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Serve {
@@ -42,37 +45,44 @@ pub(crate) struct Serve {
     /// Let in every client that connects over TCP from this machine, without a token
     #[arg(long)]
     pub(crate) no_token: bool,
-    /// Let directories inside of this one become workspaces over TCP; may be repeated
+    /// Let clients over TCP use directories inside this one as workspaces; may be repeated [default:
+    /// none]
     #[arg(short, long, value_name = "DIR")]
     pub(crate) root: Vec<PathBuf>,
-    /// Answer under this host name too; may be repeated
+    /// Accept requests under this host name, in addition to loopback names and the address; may be
+    /// repeated
     #[arg(long, value_name = "NAME")]
     pub(crate) allow_host: Vec<String>,
     /// Load an agent: a .wasm file or a crate that is built first; may be repeated
     #[arg(short, long, value_name = "[NAME=]PATH")]
     pub(crate) agent: Vec<NamedAgent>,
-    /// The model of agents that may ask one: openai:NAME, anthropic:NAME, gemini:NAME, ollama:NAME, scripted:FILE
+    /// The model for agents that are granted `model`: openai:NAME, anthropic:NAME, gemini:NAME,
+    /// ollama:NAME, scripted:FILE [default: none]
     #[arg(short, long, value_name = "PROVIDER:NAME")]
     pub(crate) model: Option<String>,
-    /// Runs at the same time; the others wait [default: 256, or as many as fit into memory]
+    /// How many runs execute at the same time; others wait [default: 256, or as many as fit into
+    /// memory]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) concurrent_runs: Option<u32>,
-    /// Event streams that one client may have open at the same time [default: half of the connections]
+    /// How many event streams one client may have open at the same time [default: half of the
+    /// connections]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) streams: Option<u32>,
-    /// How long runs may go on once the host ends [default: 0s]
+    /// How long runs may go on once the server is told to end [default: 0s]
     #[arg(long, value_name = "TIME")]
     pub(crate) drain: Option<Span>,
-    /// End once nothing was claimed, nothing ran and no session waited for a time, for this long [default: 30s]
+    /// End by itself after this long without clients, runs and sessions that wait for a time; 30s if
+    /// no time is given [default: go on until stopped]
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "30s")]
     pub(crate) exit_when_idle: Option<Span>,
-    /// What becomes of runs once no client is there any more [default: keep-running]
+    /// What happens to the runs of a workspace when its last client leaves [default: keep-running]
     #[arg(long, value_name = "WHAT")]
     pub(crate) on_last_client: Option<OnLast>,
-    /// Fold what an ended run streamed into its messages after this long [default: never]
+    /// Delete the events of runs that ended longer ago than this, such as 30d; messages and receipts
+    /// stay [default: never]
     #[arg(long, value_name = "TIME")]
     pub(crate) retention: Option<Span>,
-    /// Say that it is ready with a JSON object on stdout
+    /// Print a JSON object on stdout once the server is ready
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -161,7 +171,7 @@ impl FromStr for NamedAgent {
 pub(crate) enum OnLast {
     /// They go on.
     KeepRunning,
-    /// They are stopped, and what waits is held.
+    /// They are stopped, and waiting prompts are held.
     Cancel,
 }
 

@@ -64,7 +64,7 @@ impl Home {
     }
 }
 
-/// Builds a [`Host`]. Everything except the data directory has a default. A clone shares the
+/// Builds a [`Host`]. Everything has a default, which each method names; a clone shares the
 /// embedder's extensions, so that the build can be tried again once the data directory is free.
 #[derive(Clone)]
 pub struct HostBuilder {
@@ -282,7 +282,8 @@ impl HostBuilder {
         self
     }
 
-    /// Sets the limits of runs whose workspace sets none of its own.
+    /// Sets the limits of runs whose workspace sets none of its own. Default: those of
+    /// [`Limits::default`].
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
@@ -299,7 +300,7 @@ impl HostBuilder {
         self
     }
 
-    /// Sets how many runs execute at the same time, unless fewer fit into the memory.
+    /// Sets how many runs execute at the same time, unless fewer fit into the memory. Default: 256.
     #[must_use]
     pub fn concurrent_runs_max(mut self, runs: u32) -> Self {
         self.concurrent_runs = ConcurrentRuns::AtMost(runs.max(1));

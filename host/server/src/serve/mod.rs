@@ -32,6 +32,11 @@ const DESCRIPTORS_SHARE: u64 = 8;
 /// still open after [`ServerOptions::drain`] are dropped. Connections on which no request was let
 /// in are closed at once.
 ///
+/// Pass [`Host::drained`](lastword::Host::drained) as `shutdown`, and call
+/// [`Host::drain`](lastword::Host::drain) beside this: streams then report the end of every run
+/// before they end. With [`Host::closing`](lastword::Host::closing), clients that connect while
+/// runs still go on would be refused, and their streams would be dropped after that time.
+///
 /// There are at most [`ServerOptions::connections_max`], and no more than an eighth of the file
 /// descriptors that the process may have. To make room for a new one, an idle connection is closed:
 /// first those on which the authorizer let in no request, then the others, the longest idle first.
