@@ -22,7 +22,7 @@ pub(crate) struct Completions {
 /// Write the manual pages, one for each command, into a folder. Pages that are there are replaced.
 #[derive(Debug, Args)]
 pub(crate) struct Man {
-    /// An existing folder, such as ~/.local/share/man/man1
+    /// The folder, such as ~/.local/share/man/man1; it is created if it does not exist
     #[arg(value_name = "DIR")]
     pub(crate) folder: PathBuf,
 }
