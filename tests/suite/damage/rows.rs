@@ -186,12 +186,18 @@ async fn one_damaged_row_costs_itself_alone() {
 
 /// A row that leads nowhere, or whose key has lost what it stands for: the table, a change to it,
 /// and what the doctor says is wrong and what is lost.
-const LEADS_NOWHERE: [(&str, &str, &str, &str); 6] = [
+const LEADS_NOWHERE: [(&str, &str, &str, &str); 7] = [
     (
         "session_key",
         "UPDATE session_key SET session = 4711",
         "its session is missing",
         "a second time",
+    ),
+    (
+        "session",
+        "UPDATE session SET workspace = 4711 WHERE no = (SELECT min(no) FROM session)",
+        "its workspace is missing",
+        "the session's title, plan or place",
     ),
     // A key is good in its own workspace only.
     (

@@ -134,7 +134,8 @@ const TABLES: &[Table] = &[
         number(row, 18)?;
         numbers(row, 19)?;
         numbers(row, 20)?;
-        exists(row, 21, "the summary's message")
+        exists(row, 21, "the summary's message")?;
+        exists(row, 22, "its workspace")
     }),
     table(
         "run",
