@@ -3,7 +3,7 @@
 use lastword::event::Seq;
 use lastword::id::{RunId, SessionId};
 use lastword::session::BlobId;
-use lastword::{Archive, WorkspaceKey, WorkspaceOptions};
+use lastword::{Archive, Host, Notice, WorkspaceKey, WorkspaceOptions};
 use lastword_tests::check::violations;
 use lastword_tests::fixture::builder;
 use lastword_tests::guests::guest;
@@ -73,6 +73,18 @@ fn write(conn: &Connection, session: SessionId) {
     }
 }
 
+/// The format that a database had before an upgrade, if this notice is about one.
+fn upgrade(notice: &Notice) -> Option<i64> {
+    match notice {
+        Notice::Upgraded { from, .. } => {
+            let said = notice.to_string();
+            assert!(said.contains("restore a backup"), "{said}");
+            Some(*from)
+        }
+        _ => None,
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_of_the_first_format_is_brought_up_to_date() {
     let folder = tempfile::tempdir().unwrap();
@@ -85,6 +97,8 @@ async fn a_database_of_the_first_format_is_brought_up_to_date() {
     };
     assert!(older.to_string().contains("has format 1"), "{older}");
     let host = builder(folder.path()).build().await.unwrap();
+    let upgraded = |host: &Host| host.notices().iter().find_map(upgrade);
+    assert_eq!(upgraded(&host), Some(1), "{:?}", host.notices());
     let session = host.session(id).await.unwrap();
     let record = session.record().await.unwrap();
     assert_eq!(record.title.as_deref(), Some("Old"));
@@ -112,4 +126,7 @@ async fn a_database_of_the_first_format_is_brought_up_to_date() {
     host.shutdown().await;
     assert_eq!(violations(&data), [""; 0]);
     assert!(Archive::open(&data).is_ok());
+    let again = builder(folder.path()).build().await.unwrap();
+    assert_eq!(upgraded(&again), None, "it is said once");
+    again.shutdown().await;
 }

@@ -16,6 +16,13 @@ pub(crate) fn doctor(
     shared: &Shared,
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
+    if shared.server.is_some() {
+        return Err(Failure::usage(
+            "a data directory is examined where it is; run `lastword doctor` there, without \
+             `--server` or LASTWORD_SERVER",
+        ));
+    }
+
     let settings = Settings::load(shared.config_file.as_deref())?;
     let paths = Paths::of(shared, &settings)?;
     let found = match examine(&paths.data) {
@@ -24,12 +31,13 @@ pub(crate) fn doctor(
             terminal.note("there is no database yet, and so nothing that could be damaged");
             return Ok(Exit::Completed);
         }
-        Err(error @ OpenError::Damaged { .. }) => {
-            let message = format!(
-                "{error}: go back to a backup (`lastword backup` makes one), and keep this file \
-                 until you have what you need"
-            );
-            return Err(Failure::failed(message));
+        Err(OpenError::Damaged { path, message }) => {
+            return Err(Failure::failed(format!(
+                "the database {} is damaged so that nothing in it can be read: {message}; go back \
+                 to a backup (`lastword backup` makes one), and keep this file until you have what \
+                 you need",
+                path.display()
+            )));
         }
         found => found?,
     };

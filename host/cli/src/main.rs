@@ -40,6 +40,7 @@ mod resume;
 mod run;
 mod runs;
 mod serve;
+mod service_manager;
 mod serving;
 mod sessions;
 mod settings;

@@ -7,6 +7,7 @@ use crate::failure::{Exit, Failure};
 use crate::owner;
 use crate::paths::Paths;
 use crate::plan;
+use crate::service_manager::{feed_watchdog, notify};
 use crate::serving::{self, Door, Serving};
 use crate::settings::Settings;
 use crate::signals::Stops;
@@ -75,9 +76,12 @@ pub(crate) async fn serve(
     };
 
     ready.tell(plan.json, terminal);
+    let watched = host.clone();
+    let watchdog = tokio::spawn(async move { feed_watchdog(&watched).await });
     let failed = plan.until_told(&host, &mut stops, terminal).await;
     notify(NotifyState::Stopping);
     let left = serving.end().await;
+    watchdog.abort();
     let runs = units::count(left.len() as u64, "run");
     let unwritten = format!("the end of {runs} is not on disk; the next start writes it");
     match (failed, left.is_empty()) {
@@ -398,12 +402,5 @@ impl Ready {
         }
 
         notify(NotifyState::Ready);
-    }
-}
-
-/// Tells the service manager, if one started this.
-fn notify(state: NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(&[state]) {
-        tracing::warn!(%error, "the service manager cannot be told");
     }
 }

@@ -32,6 +32,12 @@ fn lost(table: &str) -> &'static str {
         "wake" => "what a run waits for: it is not gone on with by itself",
         "state" => "a value that an agent kept",
         "blob" | "blob_use" => "bytes that were attached or made",
+        "session_key" | "later_key" => {
+            "an idempotency key: a request that is sent again with it may be carried out a second time"
+        }
+        "gone_run" => {
+            "that a run was deleted with its session; its followers are told that there is none"
+        }
         "agent" => "a component that was kept: load it again",
         _ => "what lay on a part of the file",
     }

@@ -48,8 +48,9 @@ pub enum OpenError {
     },
     /// The database was written by an earlier lastword, and must be migrated by a host.
     #[error(
-        "the database {} has format {found}; let a host of this lastword run an agent on it once, which brings \
-         it to format {known}, or read it with the lastword that wrote it", path.display()
+        "the database {} has format {found}, and this lastword reads format {known}; make a backup, then \
+         start a host on it (`lastword serve`, or any run), which brings it to that format, or read it \
+         with the lastword that wrote it", path.display()
     )]
     Older {
         /// The database.
@@ -75,7 +76,7 @@ pub enum OpenError {
         needed: &'static str,
     },
     /// A file or directory could not be created or read.
-    #[error("cannot {what} {}: {source}", path.display())]
+    #[error("cannot {what} {}: {source}{}", path.display(), remedy(source))]
     Io {
         /// The operation that failed.
         what: &'static str,
@@ -83,6 +84,17 @@ pub enum OpenError {
         path: PathBuf,
         /// The system's error.
         source: std::io::Error,
+    },
+    /// The database cannot be written now: the disk is full, or another program holds a lock.
+    #[error(
+        "the database {} cannot be written now: {why}; it can once the disk has space and no other \
+         program has the database locked", path.display()
+    )]
+    CannotWrite {
+        /// The database.
+        path: PathBuf,
+        /// SQLite's error message.
+        why: String,
     },
     /// The database is damaged in a part without which nothing can be read.
     #[error(
@@ -121,10 +133,25 @@ impl OpenError {
             Self::InUse { .. } | Self::NetworkFileSystem { .. } | Self::Database { .. } => {
                 Some(Hint::OtherDataDirectory)
             }
+            Self::Io { source, .. } if remedy(source).is_empty() => Some(Hint::OtherDataDirectory),
             Self::Older { .. } | Self::Missing { .. } => Some(Hint::RunOnce),
             Self::Damaged { .. } => Some(Hint::Examine),
             _ => None,
         }
+    }
+}
+
+/// Returns what helps against an error of the system, as the end of a message; empty if that depends
+/// on the directory.
+fn remedy(error: &std::io::Error) -> &'static str {
+    use rustix::io::Errno;
+
+    match Errno::from_io_error(error) {
+        Some(Errno::NOSPC | Errno::DQUOT) => "; free disk space",
+        Some(Errno::MFILE | Errno::NFILE) => {
+            "; raise the limit of open files (`ulimit -n`), or end programs that have many open"
+        }
+        _ => "",
     }
 }
 

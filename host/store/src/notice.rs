@@ -8,6 +8,13 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Notice {
+    /// The database was brought to the format of this version, which earlier ones cannot read.
+    Upgraded {
+        /// The format that it had.
+        from: i64,
+        /// The format that it has.
+        to: i64,
+    },
     /// The database lacks commits that were made to it.
     Missing(Missing),
     /// The record of commits belongs to another database: this one was put in its place. Reported
@@ -99,6 +106,11 @@ impl fmt::Display for Missing {
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Upgraded { from, to } => write!(
+                f,
+                "the database had format {from} and has format {to} now, which an earlier lastword \
+                 cannot read; to go back to that, restore a backup from before. It is said once"
+            ),
             Self::Missing(missing) => missing.fmt(f),
             Self::OtherDatabase => write!(
                 f,

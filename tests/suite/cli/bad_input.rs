@@ -1,8 +1,9 @@
 //! What a person can get wrong on the command line and around it: exit code 2, what to do about
 //! it, and nothing half in the store.
 
-use super::{Shell, probe};
+use super::{Done, Shell, probe};
 use lastword_tests::fixture;
+use lastword_tests::locked::Locked;
 use std::process::Command;
 
 /// Runs the probe with options that are refused, once with an untouched data directory.
@@ -106,7 +107,7 @@ fn a_workspace_that_holds_the_sessions() {
         .env_remove("XDG_DATA_HOME")
         .env("HOME", shell.home.path())
         .output();
-    let done = super::Done::from(done.unwrap()).exits(0);
+    let done = Done::from(done.unwrap()).exits(0);
     assert_eq!(done.out, "here");
 }
 
@@ -249,7 +250,33 @@ fn a_data_directory_that_cannot_be() {
     let shell = Shell::new();
     std::fs::write(shell.data(), "a file").unwrap();
     let done = shell.probe("echo x", &[]).exits(2);
-    done.tells(&["data directory", "File exists"]);
+    done.tells(&["data directory", "File exists", "--data-dir"]);
+}
+
+#[test]
+fn a_database_that_another_program_has_locked() {
+    let shell = Shell::new();
+    shell.probe("echo x", &[]).exits(0);
+    let locked = Locked::hold(&shell.data());
+    let done = shell.probe("echo x", &[]).exits(2);
+    done.tells(&["cannot be written now", "locked", "it can once"]);
+    locked.release();
+    shell.probe("echo x", &[]).exits(0);
+}
+
+#[test]
+fn a_database_that_the_system_does_not_open() {
+    let shell = Shell::new();
+    shell.probe("echo x", &[]).exits(0);
+    let few = "ulimit -n 5; exec \"$0\" doctor";
+    let mut command = shell.prepare(Command::new("sh"));
+    command.args(["-c", few]).arg(super::binary());
+    let done = Done::from(command.output().unwrap()).exits(2);
+    done.tells(&[
+        "cannot open the database",
+        "Too many open files",
+        "ulimit -n",
+    ]);
 }
 
 #[test]
@@ -292,7 +319,7 @@ fn a_full_disk() {
         let prompt = shell.file("prompt", format!("echo {words}"));
         command.args(["run", &probe(), "-"]);
         command.stdin(std::fs::File::open(prompt).unwrap());
-        let done = super::Done::from(command.output().unwrap()).exits(2);
+        let done = Done::from(command.output().unwrap()).exits(2);
         assert!(done.out.is_empty(), "{blocks}: {done:?}");
         let done = done.tells(&["error: ", "I/O error"]);
         assert!(done.err.contains("disk"), "{blocks}: {done:?}");

@@ -93,6 +93,37 @@ fn what_was_written_last_and_is_gone_is_said() {
 }
 
 #[test]
+fn a_table_that_cannot_be_read_is_named_once() {
+    let shell = Shell::new();
+    shell.probe("two-steps", &[]).exits(0);
+    let conn = open(&shell.data());
+    let number = |sql: &str| {
+        let found = conn.query_row(sql, [], |row| row.get::<_, u32>(0));
+        found.unwrap() as usize
+    };
+    let page = number("SELECT rootpage FROM sqlite_schema WHERE name = 'message'");
+    let size = number("PRAGMA page_size");
+    drop(conn);
+    let file = shell.data().join("lastword.db");
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[(page - 1) * size..][..size].fill(0xff);
+    std::fs::write(&file, bytes).unwrap();
+
+    let found = shell.lastword(&["doctor"]).exits(1);
+    let named = found.out.matches("the table `message` cannot be read");
+    assert_eq!(named.count(), 1, "{found:?}");
+    assert!(found.out.contains("what the message says"), "{found:?}");
+}
+
+#[test]
+fn a_directory_is_examined_where_it_is() {
+    let shell = Shell::new();
+    let elsewhere = ["doctor", "--server", "http://127.0.0.1:1"];
+    let refused = shell.lastword(&elsewhere).exits(2);
+    refused.tells(&["where it is", "without `--server`"]);
+}
+
+#[test]
 fn a_file_that_is_no_database_is_said_to_be_damaged() {
     let shell = Shell::new();
     shell.probe("echo first", &[]).exits(0);

@@ -136,6 +136,8 @@ impl Shell {
         command
             .env_remove("RUST_LOG")
             .env_remove("NOTIFY_SOCKET")
+            .env_remove("WATCHDOG_USEC")
+            .env_remove("WATCHDOG_PID")
             .env("XDG_CONFIG_HOME", self.home.path().join("config"))
             .env("LASTWORD_DATA_DIR", self.data())
             .env(

@@ -3,9 +3,12 @@
 use super::{Done, Shell, Started, probe};
 use lastword::{Archive, Cause, RunState};
 use lastword_tests::check::violations;
+use lastword_tests::locked::Locked;
 use serde_json::Value;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
 
 /// A server under way.
 pub(super) struct Served {
@@ -304,19 +307,98 @@ fn settings_of_the_folder_let_nobody_in() {
     shell.lastword(&["serve", "--config-file", &file]).exits(0);
 }
 
+/// A service manager: the socket at which it is told, in the environment of what it starts.
+struct Manager(UnixDatagram);
+
+impl Manager {
+    fn starts(shell: Shell) -> (Self, Shell) {
+        let path = shell.folder.path().join("notify");
+        let socket = UnixDatagram::bind(&path).expect("a socket");
+        let shell = shell.variable("NOTIFY_SOCKET", path.to_str().expect("a path of ours"));
+        (Self(socket), shell)
+    }
+
+    /// The next message; waits for it.
+    fn told(&self) -> String {
+        let mut message = [0; 256];
+        let length = self.0.recv(&mut message).expect("a message");
+        String::from_utf8_lossy(&message[..length]).into_owned()
+    }
+
+    /// The messages that have arrived by now.
+    fn told_by_now(&self) -> Vec<String> {
+        let mut arrived = Vec::new();
+        let mut message = [0; 256];
+        self.0.set_nonblocking(true).expect("a socket");
+        while let Ok(length) = self.0.recv(&mut message) {
+            arrived.push(String::from_utf8_lossy(&message[..length]).into_owned());
+        }
+        self.0.set_nonblocking(false).expect("a socket");
+        arrived
+    }
+}
+
 #[test]
 fn the_service_manager_is_told() {
-    let shell = Shell::new();
-    let path = shell.folder.path().join("notify");
-    let manager = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
-    let shell = shell.variable("NOTIFY_SOCKET", path.to_str().unwrap());
-    let told = || {
-        let mut message = [0; 256];
-        let length = manager.recv(&mut message).unwrap();
-        String::from_utf8_lossy(&message[..length]).into_owned()
-    };
+    let (manager, shell) = Manager::starts(Shell::new());
     let served = Served::start(&shell, &[]);
-    assert!(told().contains("READY=1"));
+    assert_eq!(manager.told(), "READY=1\n");
     served.end();
-    assert!(told().contains("STOPPING=1"));
+    assert_eq!(manager.told(), "STOPPING=1\n");
+}
+
+/// What `/v1/health` says at a server.
+fn health(served: &Served) -> String {
+    let address = served.text("url").trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).expect("it is accepted");
+    let request = b"GET /v1/health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    stream.write_all(request).expect("it is sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it is answered");
+    answer
+}
+
+#[test]
+fn the_watchdog_is_told_only_while_the_host_can_write() {
+    let (manager, shell) = Manager::starts(Shell::new());
+    let shell = shell.variable("WATCHDOG_USEC", "1000000");
+    let mut served = Served::start(&shell, &[]);
+    assert_eq!(manager.told(), "READY=1\n");
+    for _ in 0..3 {
+        assert_eq!(manager.told(), "WATCHDOG=1\n");
+    }
+
+    let locked = Locked::hold(&shell.data());
+    let mut warned = String::new();
+    let words = "it ends this process after 1 s without a report";
+    served.started.until_told_into(words, &mut warned);
+    let _sent_before_it_was_locked = manager.told_by_now();
+    // Each takes the store a second, in which a host that is well reports twice.
+    for _ in 0..2 {
+        let answer = health(&served);
+        assert!(answer.contains("cannot-write"), "{answer}");
+    }
+    assert_eq!(manager.told_by_now(), [""; 0]);
+
+    locked.release();
+    assert_eq!(manager.told(), "WATCHDOG=1\n");
+    served.started.until_told("why=");
+    served.end();
+    while manager.told() != "STOPPING=1\n" {}
+}
+
+#[test]
+fn the_watchdog_of_another_process_is_not_told() {
+    let (manager, shell) = Manager::starts(Shell::new());
+    for (usec, pid) in [("1000", "1"), ("0", ""), ("soon", "")] {
+        let shell = Shell::new()
+            .variable("NOTIFY_SOCKET", shell.variables[0].1.clone())
+            .variable("WATCHDOG_USEC", usec)
+            .variable("WATCHDOG_PID", pid);
+        let served = Served::start(&shell, &[]);
+        shell.probe("echo x", &[]).exits(0);
+        served.end();
+        let told = manager.told_by_now();
+        assert_eq!(told, ["READY=1\n", "STOPPING=1\n"], "{usec} {pid}");
+    }
 }

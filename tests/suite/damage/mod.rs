@@ -77,6 +77,10 @@ impl Template {
         let last = hurt.messages().await.expect("messages").pop();
         let fork = hurt.fork(last.expect("a message").id).await;
         fork.expect("it is forked");
+        let keyed = fixture
+            .workspace
+            .new_session_with_key(&fixture.agent, "key");
+        keyed.await.expect("a session begins");
         let running = hurt.prompt("spin so far").await.expect("it is accepted");
         wait_until_said(&running, "so far").await;
         let keyed = Prompt::text("echo waiting").key("key");
@@ -139,6 +143,22 @@ impl Template {
             &[self.hurt.as_bytes(), grant.as_bytes()],
         );
         add(
+            &format!(
+                "INSERT INTO later_key (session, key, content, run)
+                 SELECT session, 'later', x'00', no FROM run WHERE session = {hurt} LIMIT 1"
+            ),
+            &[self.hurt.as_bytes()],
+        );
+        add(
+            &format!(
+                "INSERT INTO gone_run (id, session) SELECT ?2, no FROM session WHERE no = {hurt}"
+            ),
+            &[
+                self.hurt.as_bytes(),
+                lastword::id::RunId::generate().as_bytes(),
+            ],
+        );
+        add(
             "INSERT INTO agent (name, digest, wasm, loaded_ms)
              VALUES ('kept', '6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d',
                      x'00', 1)",
@@ -184,6 +204,7 @@ impl Case {
         let conn = Connection::open(self.data().join("lastword.db")).expect("a database");
         conn.execute_batch(
             "PRAGMA writable_schema = ON; PRAGMA ignore_check_constraints = ON;
+             PRAGMA foreign_keys = OFF;
              CREATE TEMP TABLE schema AS SELECT name, sql FROM sqlite_schema;
              UPDATE sqlite_schema SET sql = replace(sql, ' NOT NULL', '') WHERE type = 'table'
                AND sql NOT LIKE '%WITHOUT ROWID%'; PRAGMA writable_schema = RESET;",

@@ -54,6 +54,9 @@ fn tables(template: &Template) -> Vec<(&'static str, String)> {
         ("state", format!("scope = 1 AND owner = {session}")),
         ("blob", "true".to_owned()),
         ("blob_use", format!("session = {session}")),
+        ("session_key", "true".to_owned()),
+        ("later_key", "true".to_owned()),
+        ("gone_run", "true".to_owned()),
         ("agent", "true".to_owned()),
     ]
 }
@@ -179,4 +182,70 @@ async fn one_damaged_row_costs_itself_alone() {
         wrong.join("\n")
     );
     assert!(cases > 300, "{cases}");
+}
+
+/// A row that leads nowhere, or whose key has lost what it stands for: the table, a change to it,
+/// and what the doctor says is wrong and what is lost.
+const LEADS_NOWHERE: [(&str, &str, &str, &str); 7] = [
+    (
+        "session_key",
+        "UPDATE session_key SET session = 4711",
+        "its session is missing",
+        "a second time",
+    ),
+    (
+        "session",
+        "UPDATE session SET workspace = 4711 WHERE no = (SELECT min(no) FROM session)",
+        "its workspace is missing",
+        "the session's title, plan or place",
+    ),
+    // A key is good in its own workspace only.
+    (
+        "session_key",
+        "UPDATE session_key SET session = (SELECT no FROM session
+           WHERE workspace <> session_key.workspace LIMIT 1)",
+        "its session is missing",
+        "a second time",
+    ),
+    (
+        "session_key",
+        "UPDATE session_key SET content = 7",
+        "content",
+        "a second time",
+    ),
+    (
+        "later_key",
+        "UPDATE later_key SET run = 4711",
+        "its run is missing",
+        "a second time",
+    ),
+    (
+        "gone_run",
+        "UPDATE gone_run SET session = 4711",
+        "its session is missing",
+        "deleted with its session",
+    ),
+    (
+        "gone_run",
+        "UPDATE gone_run SET id = x'00'",
+        "16 byte value",
+        "deleted with its session",
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_leads_nowhere_is_named_with_its_row() {
+    let template = Template::make().await;
+    for (table, change, why, lost) in LEADS_NOWHERE {
+        let case = template.copy();
+        case.damage(change);
+        let damaged = examine(&case.data()).expect("it is examined").damaged;
+        let [damage] = &damaged[..] else {
+            panic!("{change}: {damaged:?}");
+        };
+        assert_eq!(damage.table, table, "{change}");
+        assert!(damage.row.is_some(), "{change}: {damage:?}");
+        assert!(damage.why.contains(why), "{change}: {damage:?}");
+        assert!(damage.lost.contains(lost), "{change}: {damage:?}");
+    }
 }

@@ -30,7 +30,7 @@ Writes one page for each command, and replaces pages that are there.
 #[derive(Debug, Args)]
 #[command(after_help = MAN)]
 pub(crate) struct Man {
-    /// The folder to write into, such as ~/.local/share/man/man1
+    /// The folder to write into, such as ~/.local/share/man/man1; it is created if it is missing
     #[arg(value_name = "DIR")]
     pub(crate) folder: PathBuf,
 }

@@ -142,7 +142,7 @@ pub(super) fn close_to_others(directory: &Path) -> Result<Vec<Notice>, OpenError
     match made {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
             return Err(OpenError::Io {
-                what: "make the database",
+                what: "create the database",
                 path,
                 source: error,
             });

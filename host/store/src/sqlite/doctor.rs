@@ -10,6 +10,7 @@ use crate::{Archive, OpenError, StoreError, options};
 use lastword_types::id::{AgentId, RunId, SessionId};
 use lastword_types::run::{Cause, Receipt, RunState};
 use rusqlite::{Connection, Row};
+use std::collections::HashSet;
 use std::path::Path;
 
 /// The largest number of lines of SQLite's own check.
@@ -62,12 +63,22 @@ pub fn examine(directory: &Path) -> Result<Examination, OpenError> {
             Err(error) => damaged.push(unread(Damage::of("event").session(*id), error)),
         }
     }
+    name_tables_once(&mut damaged);
     Ok(Examination {
         rows,
         sessions,
         damaged,
         file: check(conn),
     })
+}
+
+/// Several checks read the same tables: a part that none of them can read is named once.
+fn name_tables_once(damaged: &mut Vec<Damage>) {
+    let mut named = HashSet::new();
+    damaged.retain(|damage| {
+        let place = (damage.table.clone(), damage.session, damage.why.clone());
+        damage.row.is_some() || named.insert(place)
+    });
 }
 
 pub(super) fn unread(place: Damage, error: StoreError) -> Damage {
@@ -123,7 +134,8 @@ const TABLES: &[Table] = &[
         number(row, 18)?;
         numbers(row, 19)?;
         numbers(row, 20)?;
-        exists(row, 21, "the summary's message")
+        exists(row, 21, "the summary's message")?;
+        exists(row, 22, "its workspace")
     }),
     table(
         "run",

@@ -3,6 +3,7 @@
 use crate::damage::Describe as _;
 use crate::{CommitError, Damage, OpenError, StoreError};
 use rusqlite::ErrorCode;
+use std::fs::File;
 use std::path::Path;
 
 impl OpenError {
@@ -13,9 +14,35 @@ impl OpenError {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                 Self::Damaged { path, message }
             }
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull) => {
+                Self::CannotWrite { path, why: message }
+            }
+            Some(ErrorCode::CannotOpen) => match reachable(&path) {
+                Ok(()) => Self::Database { path, message },
+                Err(source) => Self::Io {
+                    what: "open the database",
+                    path,
+                    source,
+                },
+            },
             _ => Self::Database { path, message },
         }
     }
+}
+
+/// How many files SQLite has open for a connection: database, log, index of the log, directory.
+const FILES: usize = 4;
+
+/// Returns why a database cannot be opened, which SQLite does not report. Does not open the file
+/// itself, since closing it would release SQLite's locks.
+fn reachable(path: &Path) -> std::io::Result<()> {
+    rustix::fs::access(path, rustix::fs::Access::READ_OK)?;
+    let Some(directory) = path.parent() else {
+        return Ok(());
+    };
+
+    let files: std::io::Result<Vec<File>> = (0..FILES).map(|_| File::open(directory)).collect();
+    files.map(drop)
 }
 
 impl From<rusqlite::Error> for StoreError {

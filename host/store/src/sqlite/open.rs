@@ -71,9 +71,10 @@ pub(super) fn open(
     let path = directory.join(DATABASE);
     let refused = |error: rusqlite::Error| OpenError::of(&path, &error);
 
-    let (conn, compared) = open_database(&directory)?;
+    let (conn, compared, upgraded) = open_database(&directory)?;
     let damages = Arc::new(Damages::default());
     let epoch = take_over(&conn, &compared, &damages).map_err(refused)?;
+    notices.extend(upgraded);
     notices.extend(compared.notice);
     let last = last_position(&conn, &damages).map_err(refused)?;
     let (causes, earlier, unkept) = Causes::open(&directory);
@@ -90,9 +91,15 @@ pub(super) fn open(
         record: None,
     };
     let recovered = recover(&mut backend, &earlier, &damages);
-    let recovered = recovered.map_err(|error| OpenError::Database {
-        path: path.clone(),
-        message: format!("recovery failed: {error}"),
+    let recovered = recovered.map_err(|error| match error {
+        StoreError::Unavailable(why) => OpenError::CannotWrite {
+            path: path.clone(),
+            why,
+        },
+        error => OpenError::Database {
+            path: path.clone(),
+            message: format!("recovery failed: {error}"),
+        },
     })?;
 
     // Recovery has used the causes that an earlier host kept.
@@ -142,8 +149,9 @@ fn watch(
     Ok(notice)
 }
 
-/// Opens the database, compares it with the record of its commits, and migrates it.
-fn open_database(directory: &Path) -> Result<(Connection, Compared), OpenError> {
+/// Opens the database, compares it with the record of its commits, and migrates it. The notice says
+/// so if there was something to migrate.
+fn open_database(directory: &Path) -> Result<(Connection, Compared, Option<Notice>), OpenError> {
     let path = &directory.join(DATABASE);
     let refused = |error: rusqlite::Error| OpenError::of(path, &error);
     let conn = Connection::open(path).map_err(refused)?;
@@ -163,7 +171,11 @@ fn open_database(directory: &Path) -> Result<(Connection, Compared), OpenError> 
     let compared = committed::compare(directory, &conn);
     configure(&conn).map_err(refused)?;
     migrate(&conn, found).map_err(refused)?;
-    Ok((conn, compared))
+    let upgraded = (1..FORMAT).contains(&found).then_some(Notice::Upgraded {
+        from: found,
+        to: FORMAT,
+    });
+    Ok((conn, compared, upgraded))
 }
 
 /// Returns the format of a database: its `user_version`, 0 for an empty one.

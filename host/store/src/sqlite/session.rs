@@ -220,7 +220,8 @@ pub(super) const CHECKED: &str = "session.id, workspace.id, session.agent, sessi
     session.forked_from, summary.id, session.todo, session.going, session.log_from,
     session.parent, session.summary_through,
     session.summary_message IS NULL
-      OR summary.no IS NOT NULL AND session.summary_through IS NOT NULL";
+      OR summary.no IS NOT NULL AND session.summary_through IS NOT NULL,
+    workspace.no IS NOT NULL";
 
 pub(super) fn read(row: &Row<'_>) -> Result<SessionRow, StoreError> {
     let agent: String = row.get(2)?;
