@@ -1,12 +1,12 @@
 //! What `lastword serve` reports to the service manager that started it, if one did: that it is
-//! ready, that it is stopping, and, where the manager watches it, that it is well.
+//! ready, that it is stopping, and, where the manager watches it, that it is alive.
 
 use lastword::{Health, Host};
 use sd_notify::NotifyState;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How soon a host that was not well is checked again. A single slow sync is no reason to lose half
+/// How soon a host that did not answer is checked again. A single slow sync is no reason to lose half
 /// of the time that the service manager allows.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -17,8 +17,8 @@ pub(crate) fn notify(state: NotifyState<'_>) {
     }
 }
 
-/// Reports to the watchdog of the service manager twice in the time that it allows, but only while
-/// the host is well. Never returns if the service manager watches this process; returns at once if
+/// Reports to the watchdog of the service manager twice in the time that it allows, as long as the
+/// host answers. Never returns if the service manager watches this process; returns at once if
 /// it does not.
 pub(crate) async fn feed_watchdog(host: &Host) {
     let allowed = sd_notify::watchdog_enabled().filter(|allowed| !allowed.is_zero());
@@ -26,16 +26,16 @@ pub(crate) async fn feed_watchdog(host: &Host) {
         return;
     };
 
-    let mut well = true;
+    let mut alive = true;
     loop {
         let checked = Instant::now();
-        let trouble = trouble(&host.health().await);
-        let before = std::mem::replace(&mut well, trouble.is_none());
+        let trouble = silence(&host.health().await);
+        let before = std::mem::replace(&mut alive, trouble.is_none());
         match trouble {
             None => notify(NotifyState::Watchdog),
             Some(why) if before => tracing::warn!(
                 %why,
-                "the service manager is not told that this host is well; it ends this process after \
+                "the service manager is not told that this host is alive; it ends this process after \
                  {} s without a report",
                 allowed.as_secs_f64()
             ),
@@ -43,17 +43,37 @@ pub(crate) async fn feed_watchdog(host: &Host) {
         }
 
         let pause = allowed / 2;
-        let pause = if well { pause } else { pause.min(AGAIN) };
+        let pause = if alive { pause } else { pause.min(AGAIN) };
         tokio::time::sleep_until(checked + pause).await;
     }
 }
 
-/// Returns why the host is not well, if it is not. A host that ends in order is: how long that may
-/// take is for the service manager's other limit.
-fn trouble(health: &Health) -> Option<String> {
+/// Returns why the host has to be started anew, if it has to be. One that ends in order has its own
+/// limit for that. One whose disk is full keeps the ends of its runs until there is space, which a
+/// new one could not.
+fn silence(health: &Health) -> Option<String> {
     match health {
-        Health::Ready | Health::Closing => None,
-        Health::CannotWrite { why } | Health::Closed { why } => Some(why.clone()),
-        other => Some(format!("{other:?}")),
+        Health::Stalled { why } | Health::Closed { why } => Some(why.clone()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_started_anew_only_if_that_helps() {
+        let why = || "why".to_owned();
+        for health in [
+            Health::Stalled { why: why() },
+            Health::Closed { why: why() },
+        ] {
+            assert_eq!(silence(&health), Some(why()));
+        }
+        let full = Health::CannotWrite { why: why() };
+        for health in [Health::Ready, Health::Closing, full] {
+            assert_eq!(silence(&health), None);
+        }
     }
 }

@@ -2,10 +2,13 @@
 //! host says why, and ends.
 
 use lastword::{Health, StoreError};
-use lastword_tests::fixture::Fixture;
+use lastword_tests::clock::ManualClock;
+use lastword_tests::fixture::{Fixture, Plan};
 use lastword_tests::locked::Locked;
 use rusqlite::Connection;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 type Taking = fn(&Path);
 
@@ -91,6 +94,37 @@ async fn nothing_is_acknowledged_into_what_was_taken_away() {
         );
         assert_eq!(fixture.host.shutdown().await, [run.id()], "{what}");
     }
+}
+
+/// A store that does not answer is told apart from one that refuses.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_silent_is_stalled() {
+    let clock = ManualClock::default();
+    let plan = Plan::new();
+    let fixture = plan
+        .host(|host| host.clock(Arc::new(clock.clone())))
+        .build()
+        .await;
+    let patience = Duration::from_secs(2);
+    // The lock makes the store wait for a second of real time before it says that it cannot write;
+    // on a busy machine the host's two virtual ones may be over only then.
+    for _ in 0..20 {
+        let locked = Locked::hold(&fixture.data());
+        let begun = clock.begun_for(patience);
+        let (health, ()) = tokio::join!(fixture.host.health(), async {
+            clock.asleep_for(patience, begun + 1).await;
+            clock.advance(patience);
+        });
+        locked.release();
+        match health {
+            Health::Stalled { .. } => return,
+            Health::CannotWrite { .. } => {
+                assert_eq!(fixture.host.health().await, Health::Ready);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    panic!("it was never told apart");
 }
 
 /// Health alone finds it, without a write.

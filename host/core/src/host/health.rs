@@ -21,6 +21,12 @@ pub enum Health {
         /// The reason.
         why: String,
     },
+    /// Its store does not answer: the disk hangs, or the host does. Unlike a refusal, this is a
+    /// reason to end the process.
+    Stalled {
+        /// The reason.
+        why: String,
+    },
     /// It will never write again: another host took over the data directory, its files were removed
     /// or replaced, or the disk failed. End this host, and start another one.
     Closed {
@@ -86,11 +92,13 @@ impl HostInner {
         let checked = tokio::select! {
             biased;
             checked = self.store.probe() => checked,
-            () = self.dispatcher.clock.sleep(PATIENCE) => {
-                let silent = || format!("the disk has not answered for {} s", PATIENCE.as_secs());
-                let why = self.store.trouble().unwrap_or_else(silent);
-                Err(StoreError::Unavailable(why))
-            }
+            () = self.dispatcher.clock.sleep(PATIENCE) => match self.store.trouble() {
+                Some(why) => Err(StoreError::Unavailable(why)),
+                None => {
+                    let why = format!("the disk has not answered for {} s", PATIENCE.as_secs());
+                    return Health::Stalled { why };
+                }
+            },
         };
 
         match checked {

@@ -41,7 +41,9 @@ async fn health(State(app): State<Arc<App>>) -> (StatusCode, Json<Health>) {
     let (status, why) = match app.host.health().await {
         lastword::Health::Ready => (HealthStatus::Ok, None),
         lastword::Health::Closing => (HealthStatus::Closing, None),
-        lastword::Health::CannotWrite { why } => (HealthStatus::CannotWrite, Some(why)),
+        lastword::Health::CannotWrite { why } | lastword::Health::Stalled { why } => {
+            (HealthStatus::CannotWrite, Some(why))
+        }
         lastword::Health::Closed { why } => (HealthStatus::Closed, Some(why)),
         _ => (HealthStatus::Closed, None),
     };
