@@ -58,7 +58,9 @@ pub(crate) fn of(hint: &Hint) -> Option<String> {
         Hint::Cancel(run) => format!("`lastword cancel {run}` ends it"),
         Hint::FreeDiskSpace => "free disk space, then ask again".to_owned(),
         Hint::Examine => examine(),
-        Hint::OtherDataDirectory => "`--data-dir` names another directory".to_owned(),
+        Hint::OtherDataDirectory => {
+            "`--data-dir` or LASTWORD_DATA_DIR names another directory".to_owned()
+        }
         _ => return None,
     })
 }

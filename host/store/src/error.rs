@@ -118,9 +118,13 @@ impl OpenError {
     #[must_use]
     pub fn hint(&self) -> Option<Hint> {
         match self {
-            Self::InUse { .. } | Self::NetworkFileSystem { .. } | Self::Database { .. } => {
-                Some(Hint::OtherDataDirectory)
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                Some(Hint::FreeDiskSpace)
             }
+            Self::InUse { .. }
+            | Self::NetworkFileSystem { .. }
+            | Self::Io { .. }
+            | Self::Database { .. } => Some(Hint::OtherDataDirectory),
             Self::Older { .. } | Self::Missing { .. } => Some(Hint::RunOnce),
             Self::Damaged { .. } => Some(Hint::Examine),
             _ => None,
