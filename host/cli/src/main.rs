@@ -66,6 +66,8 @@ const COMPILE: &str = "compile-worker";
 const WORKERS: usize = 2;
 /// Open files without which a command cannot do its work.
 const FILES_MIN: u64 = 64;
+/// Bytes of address space without which threads and the database cannot be had.
+const SPACE_MIN: u64 = 512 << 20;
 
 fn main() {
     if std::env::args_os()
@@ -186,6 +188,17 @@ fn limits() -> Result<(), Failure> {
         )));
     }
 
+    if let Some(bytes) = getrlimit(Resource::As).current
+        && bytes < SPACE_MIN
+    {
+        return Err(Failure::usage(format!(
+            "the limit of address space is {} MiB, and at least {} MiB are needed, for runs more \
+             than 4 GiB; raise it (`ulimit -v unlimited`)",
+            bytes >> 20,
+            SPACE_MIN >> 20
+        )));
+    }
+
     let started = std::thread::scope(|scope| {
         let start = |_| {
             std::thread::Builder::new()
@@ -196,8 +209,7 @@ fn limits() -> Result<(), Failure> {
     });
     started.map_err(|error| {
         Failure::usage(format!(
-            "cannot start threads: {error}; raise the limit of processes (`ulimit -u`), or that of \
-             the address space (`ulimit -v`)"
+            "cannot start threads: {error}; raise the limit of processes (`ulimit -u`)"
         ))
     })
 }

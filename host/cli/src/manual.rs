@@ -16,10 +16,12 @@ pub(crate) fn completions(arguments: &Completions) -> Exit {
     Exit::Completed
 }
 
-/// Writes the manual pages.
+/// Writes the manual pages, into a folder that is made if it is not there.
 pub(crate) fn man(arguments: &Man, terminal: &Terminal) -> Result<Exit, Failure> {
     let folder = &arguments.folder;
-    clap_mangen::generate_to(Arguments::command(), folder).map_err(|error| {
+    let written = std::fs::create_dir_all(folder)
+        .and_then(|()| clap_mangen::generate_to(Arguments::command(), folder));
+    written.map_err(|error| {
         Failure::usage(format!(
             "cannot write the manual pages into {}: {error}; name a folder that you can write to",
             folder.display()

@@ -254,11 +254,17 @@ fn a_run_that_lost_its_host_says_where_to_look() {
     let served = Served::start(&shell, &[]);
     let mut run = shell.start("spin before", &[]);
     run.until("before");
+    let mut follower = shell.spawn(&["follow"]);
+    follower.until("before");
     served.started.signal("KILL");
     drop(served);
-    run.end()
-        .exits(1)
-        .tells(&["is out of sight", "lastword show"]);
+    for attached in [run, follower] {
+        attached.end().exits(1).tells(&[
+            "is lost; trying again",
+            "is out of sight",
+            "lastword show",
+        ]);
+    }
     shell
         .probe("echo x", &[])
         .exits(0)

@@ -302,3 +302,41 @@ fn a_full_disk() {
         assert_eq!(shell.probe("echo room", &[]).exits(0).out, "room");
     }
 }
+
+/// Otherwise they show as failures of the agent or of the database, each in its own way.
+#[test]
+fn a_limit_of_the_process_is_named() {
+    for (limit, words) in [
+        ("-n 8", &["open files is 8", "`ulimit -n 1024`"]),
+        (
+            "-v 400000",
+            &["address space is 390 MiB", "`ulimit -v unlimited`"],
+        ),
+        (
+            "-v 2000000",
+            &["4 GiB of address space", "`ulimit -v unlimited`"],
+        ),
+    ] {
+        let shell = Shell::new();
+        let mut command = shell.prepare(Command::new("sh"));
+        let limited = format!("ulimit {limit}; exec \"$@\"");
+        command.args(["-c", &limited, "sh"]).arg(super::binary());
+        command.args(["run", &probe(), "echo x"]);
+        let done = super::Done::from(command.output().unwrap()).exits(2);
+        assert!(!done.err.contains("describe"), "{limit}: {done:?}");
+        done.tells(words);
+    }
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_made_says_how_to_name_another() {
+    let shell = Shell::new().variable("LASTWORD_DATA_DIR", "/proc/none/lastword");
+    for command in [&["run", &probe(), "echo x"][..], &["serve"]] {
+        let done = shell.lastword(command).exits(2);
+        done.tells(&[
+            "create the data directory /proc/none",
+            "`--data-dir`",
+            "LASTWORD_DATA_DIR",
+        ]);
+    }
+}
