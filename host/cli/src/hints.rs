@@ -70,6 +70,9 @@ pub(crate) fn of_name(name: &str) -> Option<String> {
     Some(match name {
         "empty-prompt" => prompt(),
         "unknown-session" => sessions(),
+        "unknown-run" => lists("runs"),
+        "unknown-question" => lists("questions"),
+        "unknown-grant" => lists("grants"),
         "store-damaged" => examine(),
         _ => return None,
     })
@@ -80,7 +83,11 @@ fn prompt() -> String {
 }
 
 fn sessions() -> String {
-    "`lastword sessions` lists those that there are".to_owned()
+    lists("sessions")
+}
+
+fn lists(command: &str) -> String {
+    format!("`lastword {command}` lists those that there are")
 }
 
 fn examine() -> String {

@@ -333,8 +333,28 @@ impl Source {
 
     /// Returns the session that a word names: its id, a unique beginning of one, or `latest`.
     pub(crate) async fn session(&self, word: &str) -> Result<Listed, Failure> {
-        let found = self.session_of(naming::SESSION, word).await?;
-        found.ok_or_else(|| naming::SESSION.unknown(word))
+        match self.session_of(naming::SESSION, word).await? {
+            Some(session) => Ok(session),
+            None => Err(self.no_session(word).await),
+        }
+    }
+
+    /// Returns the failure for a word that names no session, and perhaps a run.
+    async fn no_session(&self, word: &str) -> Failure {
+        let unknown = || naming::SESSION.unknown(word);
+        let Ok(sessions) = self.sessions().await else {
+            return unknown();
+        };
+
+        let runs = self.runs_of(sessions).await.unwrap_or_default();
+        match naming::RUN.pick(word, runs) {
+            Ok(Some(run)) => Failure::usage(format!(
+                "{word} is a run of the session {}; name that session, or see the run with \
+                 `lastword follow {word}`",
+                run.session.record.id
+            )),
+            _ => unknown(),
+        }
     }
 
     /// Returns the run or the session that a word names: an id, a unique beginning of one, or

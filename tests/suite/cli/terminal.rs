@@ -243,7 +243,7 @@ fn printed(shell: &Shell, columns: u16, arguments: &[&str]) -> String {
 #[test]
 fn a_list_fits_the_window_and_its_ids_name_what_they_stand_for() {
     let shell = Shell::new().variable("NO_COLOR", "1");
-    let title = "日本語の題 ".repeat(20);
+    let title = "日本語の題 ".repeat(10);
     shell.probe(&format!("echo {title}"), &[]).exits(0);
     shell.probe("fail no luck", &[]).exits(1);
     for (command, columns, reader) in [
