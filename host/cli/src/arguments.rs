@@ -84,8 +84,7 @@ and --grace are then that host's to decide.";
     version,
     styles = STYLES,
     after_help = EXAMPLES,
-    max_term_width = 100,
-    disable_help_subcommand = true
+    max_term_width = 100
 )]
 pub(crate) struct Arguments {
     #[command(subcommand)]

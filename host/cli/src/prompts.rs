@@ -186,7 +186,7 @@ async fn run_of(source: &Source, session: Listed, word: &str) -> Result<RunId, F
     let runs: Vec<ListedRun> = source.runs_of(vec![session]).await?;
     let run = naming::RUN.pick(word, runs)?;
     let run = run.ok_or_else(|| naming::RUN.unknown(word))?;
-    Ok(run.id)
+    Ok(run.row.id)
 }
 
 /// Lists waiting prompts.

@@ -14,7 +14,7 @@ use crate::terminal::{Terminal, brief, to_stdout};
 use crate::units::{self, ago};
 use lastword::clock::SystemClock;
 use lastword::id::{GrantId, QuestionId};
-use lastword::session::{Answer, Granted, Question, Remember, Within};
+use lastword::session::{Answer, Asked, Granted, Question, Remember, Within};
 use lastword::text;
 use lastword_client::{Client, ClientError};
 use serde_json::json;
@@ -116,14 +116,21 @@ fn row(question: &Question, ids: Ids) -> [String; 4] {
 /// Returns a question with its whole diff, and the possible answers.
 fn whole(question: &Question, terminal: &Terminal) -> String {
     let mut text = rendering::question(question, usize::MAX, &terminal.out);
-    if let lastword::session::Asked::Permission { offers, .. } = &question.asked {
+    if let Asked::Permission { offers, .. } = &question.asked {
         for offer in offers {
             let rule = text::shell(&text::seen(offer));
             text.push_str(&format!("  --rule {rule}\n"));
         }
     }
 
-    let about = format!("session {} · run {}\n", question.session, question.run);
+    let words = match &question.asked {
+        Asked::Permission { .. } => "yes",
+        Asked::Input { .. } => "text \"TEXT\"",
+    };
+    let about = format!(
+        "session {} · run {} · `lastword answer {} {words}`\n",
+        question.session, question.run, question.id
+    );
     text.push_str(&terminal.out.dim(&about));
     text
 }

@@ -42,10 +42,10 @@ pub(crate) async fn runs(
     tell_damaged(&source.damaged(), terminal);
 
     // A word is compared with the ids of sessions first.
-    let of_run = |run: &ListedRun| [run.id.to_string(), run.session.record.id.to_string()];
+    let of_run = |run: &ListedRun| [run.row.id.to_string(), run.session.record.id.to_string()];
     let ids = Ids::of(runs.iter().flat_map(of_run), &terminal.out);
     // Ids are in the order of creation.
-    runs.sort_by_key(|run| Reverse(run.id));
+    runs.sort_by_key(|run| Reverse(run.row.id));
     runs.truncate(arguments.limit);
     let owned = source.is_owned();
     if arguments.json {
@@ -60,19 +60,19 @@ pub(crate) async fn runs(
 
 /// Whether a run has begun and has neither an owner nor an end.
 fn is_left(run: &ListedRun, owned: bool) -> bool {
-    !owned && matches!(run.state, RunState::Running | RunState::Finishing)
+    !owned && matches!(run.row.state, RunState::Running | RunState::Finishing)
 }
 
 fn as_json(run: &ListedRun, owned: bool) -> serde_json::Value {
     json!({
-        "run": run.id,
+        "run": run.row.id,
         "session": run.session.record.id,
         "agent": run.session.record.agent,
-        "state": run.state,
+        "state": run.row.state,
         "awaiting_recovery": is_left(run, owned),
-        "started_ms": run.started_ms,
-        "ended_ms": run.ended_ms,
-        "receipt": run.receipt,
+        "started_ms": run.row.started_ms,
+        "ended_ms": run.row.ended_ms,
+        "receipt": run.row.receipt,
     })
 }
 
@@ -81,15 +81,16 @@ fn row(run: &ListedRun, owned: bool, ids: Ids) -> [String; 6] {
     let state = if is_left(run, owned) {
         "awaiting recovery".to_owned()
     } else {
-        run.state.to_string()
+        run.row.state.to_string()
     };
     let cause = run
+        .row
         .receipt
         .as_ref()
         .map(|receipt| receipt.cause.to_string());
-    let updated = run.ended_ms.or(run.started_ms);
+    let updated = run.row.ended_ms.or(run.row.started_ms);
     [
-        ids.show(run.id),
+        ids.show(run.row.id),
         state,
         line(&cause.unwrap_or_default(), 40),
         updated.map_or_else(String::new, |at| ago(now, at.0)),
