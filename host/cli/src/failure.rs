@@ -72,12 +72,13 @@ impl Failure {
         }
     }
 
-    /// A session of the workspace with this stored key was named in another one.
-    pub(crate) fn other_workspace(session: SessionId, key: &str, has_directory: bool) -> Self {
+    /// A session of the workspace with this stored key was named in another one; `is_default` if the
+    /// command would be in that workspace without `--workspace`.
+    pub(crate) fn other_workspace(session: SessionId, key: &str, is_default: bool) -> Self {
         Self::usage(format!(
             "session {session} belongs to {}; {}, or begin a new session without `--session`",
             crate::paths::workspace(key),
-            crate::paths::how_to_name(key, has_directory),
+            crate::paths::how_to_name(key, is_default),
         ))
     }
 

@@ -278,7 +278,7 @@ fn a_list_fits_the_window_and_its_ids_name_what_they_stand_for() {
 #[test]
 fn what_is_compiled_is_told_with_its_time() {
     let shell = Shell::new().variable("NO_COLOR", "1");
-    let fields = costly(2_000, 6_000);
+    let fields = costly(1_500, 4_000);
     let core = Core {
         fields: &fields,
         ..Core::default()
