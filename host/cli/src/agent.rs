@@ -4,13 +4,15 @@
 use crate::cargo;
 use crate::failure::Failure;
 use crate::terminal::Terminal;
+use crate::units;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// When to tell the person that an agent is still being compiled: first, and then again.
-const FIRST_TOLD: Duration = Duration::from_secs(2);
+/// When to tell that an agent is being compiled: a person at a terminal, a log, and both again.
+const TOLD_SOON: Duration = Duration::from_millis(300);
+const TOLD_ELSEWHERE: Duration = Duration::from_secs(2);
 const TOLD_AGAIN: Duration = Duration::from_secs(10);
 
 /// A component on disk.
@@ -61,21 +63,38 @@ pub(crate) fn find(path: &Path, terminal: &Terminal) -> Result<Found, Failure> {
     })
 }
 
-/// Waits for an agent to be loaded, and prints a note if this takes long, since an agent that was
-/// not compiled before may take long.
-pub(crate) async fn loading<T>(
+/// Waits for an agent to be loaded. Says what takes so long if it is compiled, which happens once for
+/// each component: at a terminal soon, elsewhere only if it takes seconds, so that logs stay short.
+pub(crate) async fn loading<T, E>(
     name: &str,
-    loaded: impl Future<Output = T>,
+    loaded: impl Future<Output = Result<T, E>>,
     terminal: &Terminal,
-) -> T {
+) -> Result<T, E> {
     let began = Instant::now();
+    let first = if terminal.err.terminal {
+        TOLD_SOON
+    } else {
+        TOLD_ELSEWHERE
+    };
     let mut loaded = pin!(loaded);
-    let mut told = tokio::time::interval_at(began + FIRST_TOLD, TOLD_AGAIN);
+    let mut again = tokio::time::interval_at(began + first, TOLD_AGAIN);
+    let mut told = false;
     loop {
         tokio::select! {
-            loaded = loaded.as_mut() => return loaded,
-            _ = told.tick() => {
-                terminal.note(&format!("compiling {name}, {} s", began.elapsed().as_secs()));
+            loaded = loaded.as_mut() => {
+                if told && loaded.is_ok() {
+                    let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+                    terminal.note(&format!("compiled {name} in {}", units::time(micros)));
+                }
+                return loaded;
+            }
+            _ = again.tick() => {
+                let so_far = if std::mem::replace(&mut told, true) {
+                    format!(", {} s so far", began.elapsed().as_secs())
+                } else {
+                    " …".to_owned()
+                };
+                terminal.note(&format!("compiling {name}{so_far}"));
             }
         }
     }

@@ -5,10 +5,18 @@ use crate::failure::{Exit, Failure, tell_damaged};
 use crate::owner;
 use crate::paths::Paths;
 use crate::settings::Settings;
-use crate::table::{Column, table};
-use crate::terminal::{Terminal, brief, line, to_stdout};
+use crate::table::{self, Column};
+use crate::terminal::{Terminal, prose};
+use lastword::text;
 use lastword_client::api::AgentView;
 use serde_json::json;
+
+const COLUMNS: [Column; 4] = [
+    Column::words("AGENT"),
+    Column::fixed("VERSION").detail(),
+    Column::words("WANTS").detail(),
+    Column::words("DESCRIPTION"),
+];
 
 /// Lists the agents of the server that was named, or of the directory's owner.
 pub(crate) async fn agents(
@@ -29,44 +37,25 @@ pub(crate) async fn agents(
     let page = server.client.agents().await?;
     let damaged: Vec<String> = page.damaged.iter().map(ToString::to_string).collect();
     tell_damaged(&damaged, terminal);
-    if page.items.is_empty() && !arguments.json {
-        let place = server.client.server();
-        terminal.note(&format!(
-            "{place} has no agents; `lastword run FILE` sends one"
-        ));
-        return Ok(Exit::Completed);
+    if arguments.json {
+        table::print_json(page.items.iter().map(|agent| json!(agent)));
+    } else {
+        let none = format!(
+            "{} has no agents; `lastword run FILE` sends one",
+            server.client.server()
+        );
+        let rows: Vec<_> = page.items.iter().map(row).collect();
+        table::print(COLUMNS, &rows, &none, terminal);
     }
 
-    let text = if arguments.json {
-        let lines = page.items.iter().map(|agent| format!("{}\n", json!(agent)));
-        lines.collect()
-    } else {
-        let rows = page.items.iter().map(|agent| row(agent, terminal));
-        let rows: Vec<_> = rows.collect();
-        table(
-            [
-                Column::left("AGENT"),
-                Column::left("VERSION"),
-                Column::left("WANTS"),
-                Column::left("DESCRIPTION"),
-            ],
-            &rows,
-            terminal,
-        )
-    };
-
-    // A reader that closed the pipe needs no more output: this is no failure.
-    let _closed = to_stdout(&text);
     Ok(Exit::Completed)
 }
 
-fn row(agent: &AgentView, terminal: &Terminal) -> [String; 4] {
-    let wide = if terminal.out.terminal { 60 } else { 400 };
-    let wants = agent.capabilities.join(", ");
+fn row(agent: &AgentView) -> [String; 4] {
     [
-        brief(agent.name.as_str(), 40),
-        brief(&agent.manifest.version, 20),
-        brief(&wants, wide),
-        line(&agent.manifest.description, wide),
+        text::line(agent.name.as_str()).into_owned(),
+        text::line(&agent.manifest.version).into_owned(),
+        text::line(&agent.capabilities.join(", ")).into_owned(),
+        prose(&agent.manifest.description),
     ]
 }

@@ -89,8 +89,7 @@ name, in place of an earlier one of that name. The model, --memory, --grace, the
     version,
     styles = STYLES,
     after_help = EXAMPLES,
-    max_term_width = 100,
-    disable_help_subcommand = true
+    max_term_width = 100
 )]
 pub(crate) struct Arguments {
     #[command(subcommand)]

@@ -8,6 +8,9 @@ use lastword::text;
 use lastword::{Hint, HostError, OpenError, StoreError};
 use lastword_client::{ClientError, Refusal};
 
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// What the TLS library says of an answer that is none of TLS.
+const NO_TLS: &str = "InvalidContentType";
 /// The largest number of damaged places that are listed; `lastword doctor` lists all of them.
 const DAMAGES_TOLD: usize = 5;
 
@@ -69,12 +72,13 @@ impl Failure {
         }
     }
 
-    /// A session of the workspace with this stored key was named in another one.
-    pub(crate) fn other_workspace(session: SessionId, key: &str, has_directory: bool) -> Self {
+    /// A session of the workspace with this stored key was named in another one; `is_default` if the
+    /// command would be in that workspace without `--workspace`.
+    pub(crate) fn other_workspace(session: SessionId, key: &str, is_default: bool) -> Self {
         Self::usage(format!(
             "session {session} belongs to {}; {}, or begin a new session without `--session`",
             crate::paths::workspace(key),
-            crate::paths::how_to_name(key, has_directory),
+            crate::paths::how_to_name(key, is_default),
         ))
     }
 
@@ -135,13 +139,19 @@ impl From<ClientError> for Failure {
             )),
             ClientError::Unreachable {
                 address, reason, ..
+            } if address.starts_with("https:") && reason.contains(NO_TLS) => Self::usage(format!(
+                "what answers at {address} does not speak TLS ({reason}); if it is a server on \
+                     this machine or in a network that you trust, write `http:` instead"
+            )),
+            ClientError::Unreachable {
+                address, reason, ..
             } => Self::usage(format!(
                 "cannot reach a lastword server at {address}: {reason}; start one with \
                  `lastword serve`, or name the address of one that runs"
             )),
             ClientError::Foreign { address, reason } => Self::usage(format!(
                 "what answers at {address} is no lastword server that this client knows: {reason}; \
-                 check the address and both versions"
+                 check the address, and that the server is lastword {VERSION}, as this is"
             )),
             ClientError::Refused(refusal) => refused(*refusal),
             other => Self::failed(other.to_string()),
@@ -159,6 +169,10 @@ fn refused(refusal: Refusal) -> Failure {
         ("unauthenticated", _) => format!(
             "{address} does not let you in: {detail}; name the file that holds its token with \
              `--token-file`, or set LASTWORD_TOKEN"
+        ),
+        ("unknown-route", _) => format!(
+            "what answers at {address} has no such request: {detail}; check the address, and that the \
+             server is lastword {VERSION}, as this is"
         ),
         ("outside-roots", _) => format!("{detail} (`lastword serve --root DIRECTORY`)"),
         ("store-damaged", Some(damage)) => damaged(&damage),

@@ -87,7 +87,9 @@ pub(crate) fn of(hint: &Hint) -> Option<String> {
         Hint::Cancel(run) => format!("`lastword cancel {run}` ends it"),
         Hint::FreeDiskSpace => "free disk space, then ask again".to_owned(),
         Hint::Examine => examine(),
-        Hint::OtherDataDirectory => "`--data-dir` names another directory".to_owned(),
+        Hint::OtherDataDirectory => {
+            "`--data-dir` or LASTWORD_DATA_DIR names another directory".to_owned()
+        }
         _ => return None,
     })
 }
@@ -97,6 +99,9 @@ pub(crate) fn of_name(name: &str) -> Option<String> {
     Some(match name {
         "empty-prompt" => prompt(),
         "unknown-session" => sessions(),
+        "unknown-run" => lists("runs"),
+        "unknown-question" => lists("questions"),
+        "unknown-grant" => lists("grants"),
         "store-damaged" => examine(),
         _ => return None,
     })
@@ -107,7 +112,11 @@ fn prompt() -> String {
 }
 
 fn sessions() -> String {
-    "`lastword sessions` lists those that there are".to_owned()
+    lists("sessions")
+}
+
+fn lists(command: &str) -> String {
+    format!("`lastword {command}` lists those that there are")
 }
 
 fn examine() -> String {

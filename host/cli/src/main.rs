@@ -56,11 +56,19 @@ use arguments::{Arguments, Command};
 use clap::Parser;
 use failure::{Exit, Failure};
 use printer::printer;
+use rustix::process::{Resource, getrlimit};
 use terminal::Terminal;
 
 /// With this word as its first argument, this program compiles one component for the host that
 /// started it.
 const COMPILE: &str = "compile-worker";
+
+/// Threads of the runtime.
+const WORKERS: usize = 2;
+/// Open files without which a command cannot do its work.
+const FILES_MIN: u64 = 64;
+/// Bytes of address space without which threads and the database cannot be had.
+const SPACE_MIN: u64 = 512 << 20;
 
 fn main() {
     if std::env::args_os()
@@ -154,19 +162,55 @@ fn written() -> Option<std::io::Error> {
 
 /// The runtime is never dropped: the process ends before it does.
 fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
+    limits()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(WORKERS)
         .enable_all()
         .build();
-    let runtime = runtime.map_err(|error| {
-        Failure::usage(format!(
-            "cannot start threads: {error}; raise the limit of processes (`ulimit -u`)"
-        ))
-    })?;
+    let runtime =
+        runtime.map_err(|error| Failure::usage(format!("cannot wait for events: {error}")))?;
     let answer = runtime.block_on(async {
         signals::ignore_file_size();
         future.await
     });
     std::mem::forget(runtime);
     Ok(answer)
+}
+
+/// Fails where the limits of this process are too low for any command, and names the one to raise.
+/// Later they would show as many different errors, and the runtime panics without its threads.
+fn limits() -> Result<(), Failure> {
+    if let Some(files) = getrlimit(Resource::Nofile).current
+        && files < FILES_MIN
+    {
+        return Err(Failure::usage(format!(
+            "the limit of open files is {files}, and at least {FILES_MIN} are needed; raise it \
+             (`ulimit -n 1024`)"
+        )));
+    }
+
+    if let Some(bytes) = getrlimit(Resource::As).current
+        && bytes < SPACE_MIN
+    {
+        return Err(Failure::usage(format!(
+            "the limit of address space is {} MiB, and at least {} MiB are needed, for runs more \
+             than 4 GiB; raise it (`ulimit -v unlimited`)",
+            bytes >> 20,
+            SPACE_MIN >> 20
+        )));
+    }
+
+    let started = std::thread::scope(|scope| {
+        let start = |_| {
+            std::thread::Builder::new()
+                .spawn_scoped(scope, || ())
+                .map(drop)
+        };
+        (0..WORKERS).try_for_each(start)
+    });
+    started.map_err(|error| {
+        Failure::usage(format!(
+            "cannot start threads: {error}; raise the limit of processes (`ulimit -u`)"
+        ))
+    })
 }

@@ -6,11 +6,19 @@ use crate::failure::{Exit, Failure};
 use crate::paths::Paths;
 use crate::redirect::Loopback;
 use crate::settings::Settings;
-use crate::terminal::{Terminal, brief, to_stdout};
+use crate::table::{self, Column};
+use crate::terminal::{Terminal, brief};
 use lastword::mcp::{McpLogin, McpLoginError, McpLoginState, McpServers, TokenFiles};
 use lastword::secrets::Secrets;
 use serde_json::json;
 use std::sync::Arc;
+
+const NONE: &str = "no MCP servers; a table [mcp.NAME] in the settings makes one";
+const COLUMNS: [Column; 3] = [
+    Column::fixed("SERVER"),
+    Column::words("REACHED").detail(),
+    Column::words("LOGIN"),
+];
 
 /// Lists servers, or logs in or out at one.
 pub(crate) async fn mcp(
@@ -58,39 +66,24 @@ async fn login(
 
 async fn list(servers: &McpServers, as_json: bool, terminal: &Terminal) {
     let logins = servers.logins().await;
-    if logins.is_empty() && !as_json {
-        terminal.note("no MCP servers; a table [mcp.NAME] in the settings makes one");
+    if as_json {
+        table::print_json(logins.iter().map(|login| {
+            let state = word(&login.state);
+            json!({ "server": login.server, "reached": login.reached, "state": state })
+        }));
+    } else {
+        let rows: Vec<_> = logins.iter().map(row).collect();
+        table::print(COLUMNS, &rows, NONE, terminal);
     }
-
-    let widest = logins.iter().map(|login| login.server.len()).max();
-    let text: String = logins
-        .iter()
-        .map(|login| {
-            if as_json {
-                let McpLogin {
-                    server, reached, ..
-                } = login;
-                let state = word(&login.state);
-                format!(
-                    "{}\n",
-                    json!({"server": server, "reached": reached, "state": state})
-                )
-            } else {
-                row(login, widest.unwrap_or_default())
-            }
-        })
-        .collect();
-    // A reader that closed the pipe needs no more output: this is no failure.
-    let _closed = to_stdout(&text);
 }
 
-fn row(login: &McpLogin, widest: usize) -> String {
-    let server = &login.server;
-    let reached = brief(&login.reached, 60);
-    match said(server, &login.state) {
-        Some(said) => format!("{server:widest$}  {reached}  {}\n", brief(&said, 200)),
-        None => format!("{server:widest$}  {reached}\n"),
-    }
+fn row(login: &McpLogin) -> [String; 3] {
+    let said = said(&login.server, &login.state).unwrap_or_default();
+    [
+        login.server.clone(),
+        brief(&login.reached, usize::MAX),
+        brief(&said, 200),
+    ]
 }
 
 /// Returns a state as a word for programs.

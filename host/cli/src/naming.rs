@@ -2,9 +2,13 @@
 //! runs, questions and grants.
 
 use crate::failure::Failure;
+use crate::terminal::Stream;
+use std::collections::HashSet;
 
 /// The smallest number of characters of an id that can name anything.
 const BEGINNING_MIN: usize = 4;
+/// Characters of an id that hold its time of creation: the fewest that lists show.
+const SHORT: usize = 13;
 /// Characters of a whole id.
 const WHOLE: usize = 36;
 /// The largest number of candidates that an ambiguous word lists.
@@ -46,6 +50,39 @@ pub(crate) const GRANT: Kind = Kind {
     has_latest: false,
     list: "lastword grants",
 };
+
+/// The ids of a list: at a terminal, beginnings that name each of them; elsewhere, whole ones.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ids {
+    chars: usize,
+}
+
+impl Ids {
+    /// The list has these ids, and those of other things that a word could name instead.
+    pub(crate) fn of<T: ToString>(ids: impl IntoIterator<Item = T>, out: &Stream) -> Self {
+        if !out.terminal {
+            return Self { chars: WHOLE };
+        }
+
+        let mut ids: Vec<String> = ids.into_iter().map(|id| id.to_string()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let differ = |chars: &usize| {
+            let mut seen = HashSet::new();
+            ids.iter().all(|id| seen.insert(id.get(..*chars)))
+        };
+        Self {
+            chars: (SHORT..WHOLE).find(differ).unwrap_or(WHOLE),
+        }
+    }
+
+    /// Returns the id as it is shown.
+    pub(crate) fn show(self, id: impl ToString) -> String {
+        let mut shown = id.to_string();
+        shown.truncate(self.chars);
+        shown
+    }
+}
 
 /// A thing that a word may name.
 pub(crate) trait Candidate {
@@ -153,6 +190,23 @@ mod tests {
         assert!(told.ends_with("\n  abcd-1  about abcd-1\n  abcd-2  about abcd-2"));
         let many = pick("abcd", &["abcd"; CANDIDATES_MAX + 3]).unwrap_err();
         assert!(many.ends_with("\n  … 3 more"), "{many}");
+    }
+
+    #[test]
+    fn a_terminal_is_shown_beginnings_that_differ() {
+        let ids = [
+            "01990b6e-7c1d-7aa0-9f2e-0c5a4d1b7e55",
+            "01990b6e-7c1d-7bb0-9f2e-0c5a4d1b7e55",
+        ];
+        let mut at_terminal = Stream::plain();
+        at_terminal.terminal = true;
+        // One that is named twice is still one.
+        let shown = Ids::of([ids[0], ids[0]], &at_terminal).show(ids[0]);
+        assert_eq!(shown, "01990b6e-7c1d");
+        let shown = ids.map(|id| Ids::of(ids, &at_terminal).show(id));
+        assert_eq!(shown, ["01990b6e-7c1d-7a", "01990b6e-7c1d-7b"]);
+        let whole = ids.map(|id| Ids::of(ids, &Stream::plain()).show(id));
+        assert_eq!(whole, ids);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use lastword::id::RunId;
 use lastword::{Damage, Host, HostBuilder, HostError, Lifecycle, OpenError};
 use lastword_client::api::HealthStatus;
 use lastword_client::{Address, Client};
-use lastword_server::Token;
+use lastword_server::{Token, TokenError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -101,7 +101,15 @@ fn own_token(file: &Path) -> Result<Option<String>, Failure> {
 }
 
 fn read_token(file: &Path) -> Result<String, Failure> {
-    let token = Token::read(file).map_err(|error| Failure::usage(error.to_string()))?;
+    let token = Token::read(file).map_err(|error| {
+        Failure::usage(match &error {
+            TokenError::Io { .. } => format!(
+                "{error}; name the file that holds the server's token with `--token-file`, or set \
+                 LASTWORD_TOKEN"
+            ),
+            _ => error.to_string(),
+        })
+    })?;
     Ok(token.as_str().to_owned())
 }
 

@@ -121,14 +121,14 @@ pub(crate) fn workspace(key: &str) -> String {
     }
 }
 
-/// What to do to run in the workspace of a stored key, for a command that was given a directory or
-/// none.
-pub(crate) fn how_to_name(key: &str, has_directory: bool) -> String {
+/// What to do to run in the workspace of a stored key; `is_default` if the command, which was given a
+/// directory, would be there without it.
+pub(crate) fn how_to_name(key: &str, is_default: bool) -> String {
     match WorkspaceKey::from_stored(key) {
         Some(WorkspaceKey::Directory(path)) => {
             format!("add `--workspace {}`", text::shell(&path.to_string_lossy()))
         }
-        Some(WorkspaceKey::Name(_)) if has_directory => "run it without `--workspace`".to_owned(),
+        Some(WorkspaceKey::Name(_)) if is_default => "run it without `--workspace`".to_owned(),
         Some(WorkspaceKey::Name(_)) => {
             "only the program that named this workspace can ask there".to_owned()
         }
@@ -140,4 +140,18 @@ pub(crate) fn how_to_name(key: &str, has_directory: bool) -> String {
 pub(crate) fn is_directory(key: &str, directory: &Path) -> bool {
     let directory = WorkspaceKey::directory(directory).ok();
     directory.is_some_and(|directory| WorkspaceKey::from_stored(key) == Some(directory))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_helps_is_advised() {
+        let named = WorkspaceKey::name("shared").stored();
+        assert!(how_to_name(&named, true).contains("without `--workspace`"));
+        assert!(how_to_name(&named, false).contains("only the program"));
+        let directory = WorkspaceKey::Directory("/a b".into()).stored();
+        assert_eq!(how_to_name(&directory, false), "add `--workspace '/a b'`");
+    }
 }

@@ -3,12 +3,13 @@
 
 use crate::arguments::{self, Shared};
 use crate::failure::{Exit, Failure};
-use crate::naming;
+use crate::naming::{self, Ids};
 use crate::owner::{self, Connection, Patience, comes_again};
 use crate::paths::Paths;
 use crate::reading::{Listed, ListedRun, Named, Source};
 use crate::rendering;
 use crate::settings::Settings;
+use crate::table::{Column, table};
 use crate::terminal::{Terminal, line, to_stdout};
 use crate::view;
 use lastword::id::RunId;
@@ -17,6 +18,12 @@ use lastword::{Receipt, RunState};
 use lastword_client::Client;
 use lastword_client::api::{EditedRun, QueuedRun};
 use serde_json::json;
+
+const COLUMNS: [Column; 3] = [
+    Column::fixed("RUN"),
+    Column::fixed("STATE"),
+    Column::words("PROMPT"),
+];
 
 /// Carries out an operation at the host that owns the data directory, or in this process as its
 /// owner. Does not create a directory that does not exist. If the owner shuts down meanwhile, the
@@ -158,16 +165,16 @@ async fn change(
         let run = run_of(&source, listed, word).await?;
         let edited = EditedRun::text(text);
         let changed = client.edit_queued(session, run, &edited).await?;
-        return Ok(waiting(&changed, arguments.json));
+        return Ok(waiting(&[changed], arguments.json, terminal));
     }
 
     let queue = client.queue(session).await?;
     if queue.items.is_empty() {
         terminal.note(&format!("nothing waits in session {session}"));
+        return Ok(String::new());
     }
 
-    let lines = queue.items.iter().map(|run| waiting(run, arguments.json));
-    Ok(lines.collect())
+    Ok(waiting(&queue.items, arguments.json, terminal))
 }
 
 /// Returns the run of a session that a word names. Only the host knows whether it still waits.
@@ -179,15 +186,21 @@ async fn run_of(source: &Source, session: Listed, word: &str) -> Result<RunId, F
     let runs: Vec<ListedRun> = source.runs_of(vec![session]).await?;
     let run = naming::RUN.pick(word, runs)?;
     let run = run.ok_or_else(|| naming::RUN.unknown(word))?;
-    Ok(run.id)
+    Ok(run.row.id)
 }
 
-/// Describes a waiting prompt in one line.
-fn waiting(run: &QueuedRun, as_json: bool) -> String {
+/// Lists waiting prompts.
+fn waiting(runs: &[QueuedRun], as_json: bool, terminal: &Terminal) -> String {
     if as_json {
-        return format!("{}\n", json!(run));
+        return runs.iter().map(|run| format!("{}\n", json!(run))).collect();
     }
 
+    let ids = Ids::of(runs.iter().map(|run| run.run), &terminal.out);
+    let rows: Vec<_> = runs.iter().map(|run| row(run, ids)).collect();
+    table(COLUMNS, &rows, terminal)
+}
+
+fn row(run: &QueuedRun, ids: Ids) -> [String; 3] {
     let text = run.parts.iter().filter_map(|part| match &part.body {
         PartBody::Text { text } => Some(text.clone()),
         PartBody::Data {
@@ -199,10 +212,9 @@ fn waiting(run: &QueuedRun, as_json: bool) -> String {
         _ => None,
     });
     let text: Vec<String> = text.collect();
-    let state = match run.state {
-        RunState::Held => "held  ",
-        _ => "queued",
-    };
-
-    format!("{}  {state}  {}\n", run.run, line(&text.join(" "), 200))
+    [
+        ids.show(run.run),
+        run.state.to_string(),
+        line(&text.join(" "), 200),
+    ]
 }

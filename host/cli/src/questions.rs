@@ -3,17 +3,18 @@
 
 use crate::arguments::{self, ListGrants, OfGrants, Shared, Word};
 use crate::failure::{Exit, Failure};
-use crate::naming::{self, Candidate};
+use crate::naming::{self, Candidate, Ids};
 use crate::paths::{self, Paths};
 use crate::prompts::with_owner;
 use crate::reading::Source;
 use crate::rendering;
 use crate::settings::Settings;
+use crate::table::{Column, table};
 use crate::terminal::{Terminal, brief, to_stdout};
 use crate::units::{self, ago};
 use lastword::clock::SystemClock;
 use lastword::id::{GrantId, QuestionId};
-use lastword::session::{Answer, Granted, Question, Remember, Within};
+use lastword::session::{Answer, Asked, Granted, Question, Remember, Within};
 use lastword::text;
 use lastword_client::{Client, ClientError};
 use serde_json::json;
@@ -21,6 +22,20 @@ use uuid::Uuid;
 
 const NO_QUESTION: &str = "no question is open";
 const NO_GRANT: &str = "no answer has granted anything that stands";
+const QUESTIONS: [Column; 4] = [
+    Column::fixed("QUESTION"),
+    Column::fixed("ASKED").detail(),
+    Column::words("AGENT").detail(),
+    Column::words("ABOUT"),
+];
+/// A rule is shown whole: what is granted must not look like less or more.
+const GRANTS: [Column; 5] = [
+    Column::fixed("GRANT"),
+    Column::fixed("RULE"),
+    Column::words("AGENT").detail(),
+    Column::fixed("WITHIN").detail(),
+    Column::path("WORKSPACE").detail(),
+];
 
 /// Carries out an operation at the host that owns the data directory, and prints the text that it
 /// returns. Where nothing was ever kept, prints the note for that instead, if there is one.
@@ -68,39 +83,54 @@ pub(crate) async fn questions(
         let open = client.questions(session).await?;
         if open.items.is_empty() {
             terminal.note(NO_QUESTION);
+            return Ok(String::new());
         }
-        let now = SystemClock::shared().now().0;
-        let shown = open.items.iter().map(|question| {
-            if arguments.json {
-                format!("{}\n", json!(question))
-            } else {
-                format!(
-                    "{}  {}  {}  {}\n",
-                    question.id,
-                    ago(now, question.asked_ms.0),
-                    text::line(question.agent.as_str()),
-                    rendering::subject(&question.asked)
-                )
-            }
-        });
-        Ok(shown.collect())
+
+        if arguments.json {
+            return Ok(open
+                .items
+                .iter()
+                .map(|open| format!("{}\n", json!(open)))
+                .collect());
+        }
+
+        let ids = Ids::of(open.items.iter().map(|open| open.id), &terminal.out);
+        let rows: Vec<_> = open.items.iter().map(|open| row(open, ids)).collect();
+        Ok(table(QUESTIONS, &rows, terminal))
     };
 
     let lists = arguments.question.is_none() && arguments.session.is_none();
     with(shared, lists.then_some(NO_QUESTION), terminal, list).await
 }
 
+fn row(question: &Question, ids: Ids) -> [String; 4] {
+    let now = SystemClock::shared().now().0;
+    [
+        ids.show(question.id),
+        ago(now, question.asked_ms.0),
+        text::line(question.agent.as_str()).into_owned(),
+        rendering::subject(&question.asked),
+    ]
+}
+
 /// Returns a question with its whole diff, and the possible answers.
 fn whole(question: &Question, terminal: &Terminal) -> String {
     let mut text = rendering::question(question, usize::MAX, &terminal.out);
-    if let lastword::session::Asked::Permission { offers, .. } = &question.asked {
+    if let Asked::Permission { offers, .. } = &question.asked {
         for offer in offers {
             let rule = text::shell(&text::seen(offer));
             text.push_str(&format!("  --rule {rule}\n"));
         }
     }
 
-    let about = format!("session {} · run {}\n", question.session, question.run);
+    let words = match &question.asked {
+        Asked::Permission { .. } => "yes",
+        Asked::Input { .. } => "text \"TEXT\"",
+    };
+    let about = format!(
+        "session {} · run {} · `lastword answer {} {words}`\n",
+        question.session, question.run, question.id
+    );
     text.push_str(&terminal.out.dim(&about));
     text
 }
@@ -280,38 +310,48 @@ async fn granted(client: &Client, word: &str) -> Result<GrantId, Failure> {
 }
 
 async fn list(client: &Client, which: &ListGrants, terminal: &Terminal) -> Result<String, Failure> {
-    let mut text = String::new();
+    let mut listed = Vec::new();
     for workspace in client.workspaces().await?.items {
         let key = workspace.stored_key();
         let directory = which.workspace.as_deref();
         if directory.is_some_and(|directory| !paths::is_directory(&key, directory)) {
             continue;
         }
-        for grant in client.grants(workspace.id).await?.items {
-            let place = paths::workspace(&key);
-            let line = if which.json {
-                format!("{}\n", json!({ "grant": grant, "workspace": place }))
-            } else {
-                granted_line(&grant, &text::line(&place))
-            };
-            text.push_str(&line);
-        }
+        let place = paths::workspace(&key);
+        let grants = client.grants(workspace.id).await?.items.into_iter();
+        listed.extend(grants.map(|grant| (grant, place.clone())));
     }
 
-    if text.is_empty() {
+    if listed.is_empty() {
         terminal.note(NO_GRANT);
+        return Ok(String::new());
     }
 
-    Ok(text)
+    if which.json {
+        let lines = listed
+            .iter()
+            .map(|(grant, place)| format!("{}\n", json!({ "grant": grant, "workspace": place })));
+        return Ok(lines.collect());
+    }
+
+    let ids = Ids::of(listed.iter().map(|(grant, _)| grant.id), &terminal.out);
+    let rows: Vec<_> = listed
+        .iter()
+        .map(|(grant, place)| granted_row(grant, place, ids))
+        .collect();
+    Ok(table(GRANTS, &rows, terminal))
 }
 
-/// A grant in one line.
-fn granted_line(grant: &Granted, place: &str) -> String {
-    let agent = text::line(grant.agent.as_str());
+fn granted_row(grant: &Granted, place: &str, ids: Ids) -> [String; 5] {
     let within = match grant.session {
         None => "the workspace".to_owned(),
         Some(session) => format!("session {session}"),
     };
-    let rule = text::seen(&grant.rule);
-    format!("{}  {rule}  {agent} in {within} · {place}\n", grant.id)
+    [
+        ids.show(grant.id),
+        text::seen(&grant.rule).into_owned(),
+        text::line(grant.agent.as_str()).into_owned(),
+        within,
+        text::line(place).into_owned(),
+    ]
 }

@@ -7,7 +7,6 @@ use crate::naming::{self, Candidate};
 use crate::owner;
 use crate::paths::Paths;
 use crate::terminal::{brief, line};
-use lastword::clock::UnixMillis;
 use lastword::event::{Event, EventBody, Seq};
 use lastword::id::{RunId, SessionId, WorkspaceId};
 use lastword::run::Transcript;
@@ -37,11 +36,7 @@ pub(crate) struct Listed {
 /// A run without its messages, and the session that it belongs to.
 #[derive(Clone, Debug)]
 pub(crate) struct ListedRun {
-    pub(crate) id: RunId,
-    pub(crate) state: RunState,
-    pub(crate) started_ms: Option<UnixMillis>,
-    pub(crate) ended_ms: Option<UnixMillis>,
-    pub(crate) receipt: Option<Receipt>,
+    pub(crate) row: RunRow,
     pub(crate) session: Listed,
 }
 
@@ -92,11 +87,11 @@ impl Candidate for Listed {
 
 impl Candidate for ListedRun {
     fn id(&self) -> String {
-        self.id.to_string()
+        self.row.id.to_string()
     }
 
     fn about(&self) -> String {
-        format!("{}  session {}", self.state, self.session.record.id)
+        format!("{}  session {}", self.row.state, self.session.record.id)
     }
 }
 
@@ -114,10 +109,10 @@ impl From<RunSummary> for NamedRun {
 impl From<ListedRun> for NamedRun {
     fn from(listed: ListedRun) -> Self {
         Self {
-            run: listed.id,
+            run: listed.row.id,
             session: listed.session.record.id,
-            state: listed.state,
-            receipt: listed.receipt,
+            state: listed.row.state,
+            receipt: listed.row.receipt,
         }
     }
 }
@@ -210,21 +205,17 @@ impl Source {
             Self::Server(client, _) => {
                 let runs = self.readable(client.runs(id).await?);
                 let mut messages = client.messages(id).await?.items;
-                let mut row = |run: RunSummary| {
+                let whole = |run: RunSummary| {
                     let (its, others) = std::mem::take(&mut messages)
                         .into_iter()
                         .partition(|message: &Message| message.run == run.run);
                     messages = others;
                     RunRow {
-                        id: run.run,
-                        state: run.state,
-                        started_ms: run.started_ms,
-                        ended_ms: run.ended_ms,
-                        receipt: run.receipt,
                         messages: its,
+                        ..row(run)
                     }
                 };
-                Ok(runs.into_iter().map(&mut row).collect())
+                Ok(runs.into_iter().map(whole).collect())
             }
             Self::Nothing => Ok(Vec::new()),
         }
@@ -305,27 +296,19 @@ impl Source {
         let mut listed = Vec::new();
         for session in sessions {
             let id = session.record.id;
-            if let Self::Server(client, _) = self {
-                let runs = self.readable(client.runs(id).await?).into_iter();
-                listed.extend(runs.map(|run| ListedRun {
-                    id: run.run,
-                    state: run.state,
-                    started_ms: run.started_ms,
-                    ended_ms: run.ended_ms,
-                    receipt: run.receipt,
-                    session: session.clone(),
-                }));
+            let rows: Vec<RunRow> = if let Self::Server(client, _) = self {
+                let runs = self.readable(client.runs(id).await?);
+                runs.into_iter().map(row).collect()
             } else {
-                let rows = self.runs(id).await?.into_iter();
-                listed.extend(rows.map(|row| ListedRun {
-                    id: row.id,
-                    state: row.state,
-                    started_ms: row.started_ms,
-                    ended_ms: row.ended_ms,
-                    receipt: row.receipt,
-                    session: session.clone(),
-                }));
-            }
+                self.runs(id).await?
+            };
+            listed.extend(rows.into_iter().map(|row| ListedRun {
+                row: RunRow {
+                    messages: Vec::new(),
+                    ..row
+                },
+                session: session.clone(),
+            }));
         }
 
         Ok(listed)
@@ -333,8 +316,28 @@ impl Source {
 
     /// Returns the session that a word names: its id, a unique beginning of one, or `latest`.
     pub(crate) async fn session(&self, word: &str) -> Result<Listed, Failure> {
-        let found = self.session_of(naming::SESSION, word).await?;
-        found.ok_or_else(|| naming::SESSION.unknown(word))
+        match self.session_of(naming::SESSION, word).await? {
+            Some(session) => Ok(session),
+            None => Err(self.no_session(word).await),
+        }
+    }
+
+    /// Returns the failure for a word that names no session, and perhaps a run.
+    async fn no_session(&self, word: &str) -> Failure {
+        let unknown = || naming::SESSION.unknown(word);
+        let Ok(sessions) = self.sessions().await else {
+            return unknown();
+        };
+
+        let runs = self.runs_of(sessions).await.unwrap_or_default();
+        match naming::RUN.pick(word, runs) {
+            Ok(Some(run)) => Failure::usage(format!(
+                "{word} is a run of the session {}; name that session, or see the run with \
+                 `lastword follow {word}`",
+                run.session.record.id
+            )),
+            _ => unknown(),
+        }
     }
 
     /// Returns the run or the session that a word names: an id, a unique beginning of one, or
@@ -389,6 +392,18 @@ impl Source {
                 "there are no sessions yet; run an agent first: `lastword run AGENT` begins one",
             )
         })
+    }
+}
+
+/// Returns a run of a server as one of the disk, without its messages.
+fn row(run: RunSummary) -> RunRow {
+    RunRow {
+        id: run.run,
+        state: run.state,
+        started_ms: run.started_ms,
+        ended_ms: run.ended_ms,
+        receipt: run.receipt,
+        messages: Vec::new(),
     }
 }
 

@@ -291,7 +291,8 @@ impl<'a> RemoteRun<'a> {
         if record.workspace != workspace.id {
             let other = self.client.workspace(record.workspace).await?;
             let key = other.stored_key();
-            return Err(Failure::other_workspace(session, &key, has_directory));
+            let is_default = has_directory && key == WorkspaceKey::name(name).stored();
+            return Err(Failure::other_workspace(session, &key, is_default));
         }
 
         if let RunHost::Own { .. } = self.host {

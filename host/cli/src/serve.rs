@@ -205,7 +205,8 @@ impl Plan {
         paths: &Paths,
         terminal: &Terminal,
     ) -> Result<(Serving, Ready), Failure> {
-        for (name, loaded) in host.load_kept_agents().await? {
+        let kept = host.load_kept_agents();
+        for (name, loaded) in agent::loading("what clients sent", kept, terminal).await? {
             if let Err(error) = loaded {
                 terminal.warn(&format!("the agent {name}, which a client sent: {error}"));
             }

@@ -194,6 +194,30 @@ fn meant(message: &str) -> String {
     }
 }
 
+/// Returns what is wrong with a file in the words of TOML: the library names the types of this
+/// program.
+fn plain(what: &str) -> String {
+    const EXPECTED: &str = "expected ";
+    let Some((before, expected)) = what.rsplit_once(EXPECTED) else {
+        return what.to_owned();
+    };
+
+    let (expected, after) = expected.split_once('\n').unwrap_or((expected, ""));
+    let plain = match expected {
+        "a sequence" => "an array",
+        "a map" => "a table",
+        "a string" | "path string" => "a text in quotes",
+        "a boolean" => "`true` or `false`",
+        "u16" | "u32" | "u64" | "usize" => "a whole number",
+        "a nonzero u32" => "a whole number above 0",
+        struct_name if struct_name.starts_with("struct ") => "a table",
+        other => other,
+    };
+    format!("{before}{EXPECTED}{plain}\n{after}")
+        .trim_end()
+        .to_owned()
+}
+
 impl Settings {
     /// Reads the user's own file, and over it the one that was named, or else the one in the current
     /// directory. Those that are not named need not be there.
@@ -241,7 +265,7 @@ impl Settings {
         };
 
         let mut settings: Self = toml::from_str(&text).map_err(|error| {
-            let what = error.to_string();
+            let what = plain(&error.to_string());
             let meant = meant(error.message());
             Failure::usage(format!(
                 "cannot use the settings {}: {}{meant}; correct the file",

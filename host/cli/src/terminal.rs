@@ -4,8 +4,10 @@
 
 use crate::printer::{Descriptor, printer};
 use lastword::text;
+use rustix::termios::tcgetwinsize;
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 
 /// The properties of the standard streams.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +24,8 @@ pub(crate) struct Terminal {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stream {
     pub(crate) terminal: bool,
+    /// The columns of the terminal's window, where there is one.
+    pub(crate) window: Option<usize>,
     colour: bool,
     raw: bool,
 }
@@ -39,15 +43,10 @@ impl Terminal {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let plain = no_color || set("NO_COLOR") || dumb;
-        let stream = |terminal: bool| Stream {
-            terminal,
-            colour: terminal && !plain,
-            raw: false,
-        };
 
         Self {
-            out: stream(io::stdout().is_terminal()),
-            err: stream(io::stderr().is_terminal()),
+            out: Stream::of(&io::stdout(), plain),
+            err: Stream::of(&io::stderr(), plain),
             reads: io::stdin().is_terminal(),
             verbose,
         }
@@ -88,6 +87,18 @@ impl Terminal {
 }
 
 impl Stream {
+    fn of(stream: &(impl AsFd + IsTerminal), plain: bool) -> Self {
+        let terminal = stream.is_terminal();
+        // A terminal that was never given a size says 0.
+        let window = tcgetwinsize(stream).ok().map(|size| size.ws_col.into());
+        Self {
+            terminal,
+            window: window.filter(|columns| terminal && *columns > 0),
+            colour: terminal && !plain,
+            raw: false,
+        }
+    }
+
     pub(crate) fn is_coloured(&self) -> bool {
         self.colour
     }
@@ -117,6 +128,7 @@ impl Stream {
     pub(crate) const fn plain() -> Self {
         Self {
             terminal: false,
+            window: None,
             colour: false,
             raw: false,
         }
@@ -192,9 +204,14 @@ fn is_obeyed(c: char) -> bool {
     }
 }
 
+/// One line of prose.
+pub(crate) fn prose(text: &str) -> String {
+    clean(&words(text)).into_owned()
+}
+
 /// One line of prose with at most `chars` characters.
 pub(crate) fn line(text: &str, chars: usize) -> String {
-    cut(&clean(&words(text)), chars)
+    cut(&prose(text), chars)
 }
 
 /// One line of what people may decide by, shortened to at most `chars` characters: everything in it

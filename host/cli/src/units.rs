@@ -6,22 +6,22 @@ use std::time::Duration;
 
 /// A length of time: `500ms`, `30s`, `1m30s`, `2h`, `30d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(try_from = "String")]
+#[serde(try_from = "Written")]
 pub(crate) struct Span(pub(crate) Duration);
 
 /// A deadline: a length of time, or `none`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[serde(try_from = "Written")]
 pub(crate) struct Deadline(pub(crate) Option<Duration>);
 
 /// An amount of memory: `64MiB`, `1048576`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(try_from = "String")]
+#[serde(try_from = "Written")]
 pub(crate) struct Memory(pub(crate) u64);
 
 /// An amount of memory for something that is no run: `2GiB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[serde(try_from = "Written")]
 pub(crate) struct Size(pub(crate) u64);
 
 /// A sum of money, in millionths of a US dollar: `0.50`, `2`.
@@ -29,9 +29,9 @@ pub(crate) struct Size(pub(crate) u64);
 #[serde(try_from = "Written")]
 pub(crate) struct Cost(pub(crate) u64);
 
-/// A number as settings may write it.
+/// A value as settings may write it. What is no text gets the same answer as a text that is wrong.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a text in quotes, or a number")]
 enum Written {
     Text(String),
     Whole(u64),
@@ -105,18 +105,6 @@ impl FromStr for Cost {
     }
 }
 
-impl TryFrom<Written> for Cost {
-    type Error = String;
-
-    fn try_from(written: Written) -> Result<Self, String> {
-        match written {
-            Written::Text(text) => text.parse(),
-            Written::Whole(dollars) => dollars.to_string().parse(),
-            Written::Decimal(dollars) => dollars.to_string().parse(),
-        }
-    }
-}
-
 /// Decimal digits as millionths, exactly.
 fn micros(text: &str) -> Option<u64> {
     let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
@@ -133,19 +121,29 @@ fn micros(text: &str) -> Option<u64> {
     Some(dollars * 1_000_000 + part)
 }
 
-macro_rules! from_text {
+impl Written {
+    fn into_text(self) -> String {
+        match self {
+            Self::Text(text) => text,
+            Self::Whole(number) => number.to_string(),
+            Self::Decimal(number) => number.to_string(),
+        }
+    }
+}
+
+macro_rules! from_written {
     ($($name:ident)*) => {$(
-        impl TryFrom<String> for $name {
+        impl TryFrom<Written> for $name {
             type Error = String;
 
-            fn try_from(text: String) -> Result<Self, String> {
-                text.parse()
+            fn try_from(written: Written) -> Result<Self, String> {
+                written.into_text().parse()
             }
         }
     )*};
 }
 
-from_text!(Span Deadline Memory Size);
+from_written!(Span Deadline Memory Size Cost);
 
 fn span(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
@@ -244,6 +242,7 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     #[test]
     fn times_are_read() {
@@ -278,6 +277,19 @@ mod tests {
         }
         assert_eq!("2GiB".parse(), Ok(Size(2 << 30)));
         assert!("0".parse::<Size>().is_err() && "much".parse::<Size>().is_err());
+    }
+
+    #[test]
+    fn a_number_in_settings_is_told_what_a_text_would_be_told() {
+        let read = |value: &str| toml::from_str::<BTreeMap<String, Deadline>>(value);
+        let told = read("deadline = 5").unwrap_err().to_string();
+        assert!(told.contains("`5` is no deadline; write `30s`"), "{told}");
+        let told = read("deadline = true").unwrap_err().to_string();
+        assert!(
+            told.contains("expected a text in quotes, or a number"),
+            "{told}"
+        );
+        assert!(read("deadline = '5s'").is_ok());
     }
 
     #[test]

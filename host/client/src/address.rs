@@ -42,11 +42,16 @@ impl FromStr for Address {
             reason: reason.to_owned(),
         };
 
-        let url = Url::parse(written).map_err(|error| wrong(&error.to_string()))?;
+        const BEGINNING: &str = "it must begin with http:// or https:// and name a host";
+        let url = Url::parse(written).map_err(|error| {
+            if written.contains("://") {
+                wrong(&error.to_string())
+            } else {
+                wrong(BEGINNING)
+            }
+        })?;
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-            return Err(wrong(
-                "it must begin with http:// or https:// and name a host",
-            ));
+            return Err(wrong(BEGINNING));
         }
 
         let host = url.host_str().unwrap_or_default();
@@ -94,5 +99,8 @@ mod tests {
         ] {
             assert!(written.parse::<Address>().is_err(), "{written}");
         }
+
+        let bare = "127.0.0.1:8020".parse::<Address>().unwrap_err().to_string();
+        assert!(bare.contains("begin with http://"), "{bare}");
     }
 }

@@ -126,6 +126,9 @@ pub enum ComponentError {
         "the agent could not say what it is, since its `describe` failed: {0}; it is called with everything denied and must only return the manifest"
     )]
     Describe(String),
+    /// The host failed while it called the agent's `describe`.
+    #[error("the host could not ask the agent what it is: {0}")]
+    Host(String),
     /// The agent cannot be used with its manifest.
     #[error(
         "the agent's manifest cannot be used: {0}; change the manifest and build the agent again"

@@ -4,11 +4,14 @@
 use super::instance::BACKTRACE_FRAMES;
 use super::interrupt::{Interrupt, Interrupter, LiveGuard};
 use super::memory::Memory;
+use rustix::process::{Resource, getrlimit};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{
+    Config, Enabled, InstanceAllocationStrategy, MemoryType, PoolingAllocationConfig, Store,
+};
 
 /// Bytes of a guest's stack, including the host futures that it waits in.
 const STACK_BYTES: usize = 2 << 20;
@@ -101,6 +104,10 @@ pub struct Engine {
 impl Engine {
     /// Creates an engine. It pools instances if the machine has the address space, and allocates on
     /// demand otherwise.
+    ///
+    /// # Errors
+    /// The machine lacks what an engine needs, or the process may not use the address space of a
+    /// single run.
     pub fn new(options: EngineOptions) -> Result<Self, EngineError> {
         let asked = options.concurrent_runs.in_memory(options.run_bytes);
         let concurrent_runs = asked.min(runs_by_mappings());
@@ -116,12 +123,18 @@ impl Engine {
         let mut config = config();
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
 
-        let engine = wasmtime::Engine::new(&config).or_else(|error| {
-            tracing::warn!(%error, "no room for a pool of instances; each run allocates its own");
-            config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
-            wasmtime::Engine::new(&config)
-        });
-        let engine = engine.map_err(|error| EngineError(format!("{error:#}")))?;
+        let failed = |error: wasmtime::Error| EngineError(format!("{error:#}"));
+        let engine = match wasmtime::Engine::new(&config) {
+            Ok(engine) => engine,
+            Err(error) => {
+                config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+                let engine = wasmtime::Engine::new(&config).map_err(failed)?;
+                reserve(&engine)?;
+                tracing::warn!(%error, "no room for a pool of instances; each run allocates its own");
+                engine
+            }
+        };
+
         let interrupter = Interrupter::start(engine.weak())
             .map_err(|error| EngineError(format!("no thread can be started: {error}")))?;
 
@@ -158,6 +171,26 @@ impl Engine {
     pub(super) fn ticks(&self) -> Arc<AtomicU64> {
         self.interrupter.ticks()
     }
+}
+
+/// Fails if the process has no address space for the memory of one run. Otherwise every agent would
+/// fail, each seemingly by itself.
+fn reserve(engine: &wasmtime::Engine) -> Result<(), EngineError> {
+    let mut store = Store::new(engine, ());
+    let reserved = wasmtime::Memory::new(&mut store, MemoryType::new(1, None));
+    let error = match reserved {
+        Ok(_) => return Ok(()),
+        Err(error) => format!("{error:#}"),
+    };
+
+    Err(EngineError(match getrlimit(Resource::As).current {
+        Some(limit) => format!(
+            "a run reserves 4 GiB of address space, of which it uses little, and the limit of this \
+             process is {} MiB ({error}); raise that limit (`ulimit -v unlimited`)",
+            limit >> 20
+        ),
+        None => format!("there is no address space for the memory of a run: {error}"),
+    }))
 }
 
 /// Identifies the artifacts of an engine. The allocation strategy does not matter for it.

@@ -130,10 +130,14 @@ impl OpenError {
     #[must_use]
     pub fn hint(&self) -> Option<Hint> {
         match self {
-            Self::InUse { .. } | Self::NetworkFileSystem { .. } | Self::Database { .. } => {
-                Some(Hint::OtherDataDirectory)
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                Some(Hint::FreeDiskSpace)
             }
-            Self::Io { source, .. } if remedy(source).is_empty() => Some(Hint::OtherDataDirectory),
+            Self::Io { source, .. } if !remedy(source).is_empty() => None,
+            Self::InUse { .. }
+            | Self::NetworkFileSystem { .. }
+            | Self::Io { .. }
+            | Self::Database { .. } => Some(Hint::OtherDataDirectory),
             Self::Older { .. } | Self::Missing { .. } => Some(Hint::RunOnce),
             Self::Damaged { .. } => Some(Hint::Examine),
             _ => None,

@@ -211,7 +211,22 @@ fn what_answers_may_be_something_else() {
     let sessions = |address: &str| shell.lastword(&["sessions", "--server", address]).exits(2);
     sessions(&address).tells(&["is no lastword server", "check the address"]);
     let secure = address.replace("http:", "https:");
-    sessions(&secure).tells(&["cannot reach a lastword server", &secure]);
+    sessions(&secure).tells(&["does not speak TLS", &secure, "write `http:`"]);
+}
+
+#[test]
+fn an_address_that_is_not_the_servers_is_told_as_such() {
+    let shell = Shell::new();
+    let served = Served::start(&shell, &[]);
+    let url = served.text("url");
+    let beside = format!("{url}/elsewhere");
+    let asked = |address: &str| shell.lastword(&["sessions", "--server", address]).exits(2);
+    asked(&beside).tells(&["has no such request", "check the address"]);
+    asked(url.trim_start_matches("http://")).tells(&["begin with http://", "`--server http://"]);
+    let none = ["sessions", "--server", url, "--token-file", "nowhere"];
+    let none = shell.lastword(&none).exits(2);
+    none.tells(&["nowhere", "`--token-file`", "LASTWORD_TOKEN"]);
+    served.end();
 }
 
 #[test]
@@ -254,11 +269,17 @@ fn a_run_that_lost_its_host_says_where_to_look() {
     let served = Served::start(&shell, &[]);
     let mut run = shell.start("spin before", &[]);
     run.until("before");
+    let mut follower = shell.spawn(&["follow"]);
+    follower.until("before");
     served.started.signal("KILL");
     drop(served);
-    run.end()
-        .exits(1)
-        .tells(&["is out of sight", "lastword show"]);
+    for attached in [run, follower] {
+        attached.end().exits(1).tells(&[
+            "is lost; trying again",
+            "is out of sight",
+            "lastword show",
+        ]);
+    }
     shell
         .probe("echo x", &[])
         .exits(0)

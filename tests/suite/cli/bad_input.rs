@@ -147,6 +147,16 @@ fn sessions_that_are_not_there() {
         refused(&shell, &["--session", word], words);
         shell.lastword(&["show", word]).exits(2).tells(words);
     }
+
+    let (runs, _) = shell.newest();
+    let (run, session) = (runs[0].id.to_string(), shell.sessions()[0].record.id);
+    let told = shell.lastword(&["show", &run]).exits(2);
+    told.tells(&[
+        &format!("is a run of the session {session}"),
+        "lastword follow",
+    ]);
+    let told = shell.lastword(&["answer", unknown, "yes"]).exits(2);
+    told.tells(&["there is no question", "`lastword questions`"]);
 }
 
 #[test]
@@ -327,5 +337,77 @@ fn a_full_disk() {
         let listed = shell.lastword(&["sessions"]).exits(0);
         assert!(listed.out.is_empty(), "{blocks}: {listed:?}");
         assert_eq!(shell.probe("echo room", &[]).exits(0).out, "room");
+    }
+}
+
+/// Otherwise they show as failures of the agent or of the database, each in its own way.
+#[test]
+fn a_limit_of_the_process_is_named() {
+    for (limit, words) in [
+        ("-n 8", &["open files is 8", "`ulimit -n 1024`"]),
+        (
+            "-v 400000",
+            &["address space is 390 MiB", "`ulimit -v unlimited`"],
+        ),
+        (
+            "-v 2000000",
+            &["4 GiB of address space", "`ulimit -v unlimited`"],
+        ),
+    ] {
+        let shell = Shell::new();
+        let mut command = shell.prepare(Command::new("sh"));
+        let limited = format!("ulimit {limit}; exec \"$@\"");
+        command.args(["-c", &limited, "sh"]).arg(super::binary());
+        command.args(["run", &probe(), "echo x"]);
+        let done = super::Done::from(command.output().unwrap()).exits(2);
+        assert!(!done.err.contains("describe"), "{limit}: {done:?}");
+        done.tells(words);
+    }
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_made_says_how_to_name_another() {
+    let shell = Shell::new().variable("LASTWORD_DATA_DIR", "/proc/none/lastword");
+    for command in [&["run", &probe(), "echo x"][..], &["serve"]] {
+        let done = shell.lastword(command).exits(2);
+        done.tells(&[
+            "create the data directory /proc/none",
+            "`--data-dir`",
+            "LASTWORD_DATA_DIR",
+        ]);
+    }
+}
+
+/// The library that reads the files names types of Rust.
+#[test]
+fn settings_are_corrected_in_the_words_of_their_format() {
+    for (text, words) in [
+        ("run = 5", &["expected a table"][..]),
+        ("[permissions]\ndeny = 5", &["expected an array"]),
+        (
+            "[permissions]\nask = 'yes'",
+            &["expected `true` or `false`"],
+        ),
+        ("[run]\nmodel = 5", &["expected a text in quotes"]),
+        ("[run]\nmax_tokens = -1", &["expected a whole number"]),
+        ("[run]\ndeadline = 5", &["`5` is no deadline", "`30s`"]),
+        (
+            "[run]\nmax_cost = true",
+            &["expected a text in quotes, or a number"],
+        ),
+        ("[serve]\nconcurrent_runs = 0", &["a whole number above 0"]),
+        ("[models.prices]\nx = 5", &["expected a table"]),
+    ] {
+        let shell = Shell::new();
+        let file = shell.file("mine.toml", text);
+        let done = shell
+            .lastword(&["sessions", "--config-file", &file])
+            .exits(2);
+        assert!(
+            !done.err.contains("struct") && !done.err.contains("u64"),
+            "{done:?}"
+        );
+        done.tells(words)
+            .tells(&["mine.toml", "line ", "correct the file"]);
     }
 }

@@ -123,7 +123,7 @@ async fn a_bomb_disturbs_no_run_and_does_not_outlive_the_server() {
     let server = Bounded::start(&shell, "", &[]);
     let file = shell.file("bomb.wasm", bomb());
     let mut loading = shell.spawn(&["run", &file, "boom"]);
-    loading.until_told("compiling bomb,");
+    loading.until_told("compiling bomb …");
     let process = server.served.started.child.as_ref().expect("it runs").id();
     let [compiling] = workers(process)[..] else {
         panic!("one compiles");
@@ -151,7 +151,7 @@ fn a_load_that_is_given_up_ends_its_process_and_a_file_of_the_folder_cannot_boun
     let shell = Shell::new();
     let file = shell.file("bomb.wasm", bomb());
     let mut loading = shell.spawn(&["run", &file, "boom"]);
-    loading.until_told("compiling bomb,");
+    loading.until_told("compiling bomb …");
     loading.signal("INT");
     let done = loading.end().exits(130);
     done.tells(&["nothing was run"]);

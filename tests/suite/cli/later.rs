@@ -24,9 +24,10 @@ fn a_queue_is_listed_and_changed() {
     let third = ask("echo third", &["--session", "latest"]);
     let listed = shell.lastword(&["queue", "latest"]).exits(0).out;
     let lines: Vec<&str> = listed.lines().collect();
-    assert_eq!(lines.len(), 2, "{listed}");
-    assert!(lines[0].contains(&second) && lines[0].ends_with("queued  echo second"));
-    assert!(lines[1].contains(&third) && lines[1].ends_with("echo third"));
+    assert_eq!(lines.len(), 3, "{listed}");
+    assert!(lines[0].starts_with("RUN "), "{listed}");
+    assert!(lines[1].contains(&second) && lines[1].ends_with("queued  echo second"));
+    assert!(lines[2].contains(&third) && lines[2].ends_with("echo third"));
 
     shell
         .lastword(&["queue", "latest", "--edit", &second, "echo other"])

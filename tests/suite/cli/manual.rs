@@ -36,7 +36,8 @@ fn each_command_has_its_manual_page() {
             .exits(0)
             .tells(&["manual pages are in share/man1"]);
     }
-    for command in commands(&shell) {
+    // `lastword help` prints what the pages say, and has none.
+    for command in commands(&shell).iter().filter(|name| *name != "help") {
         let page = folder.join(format!("lastword-{command}.1"));
         let page = std::fs::read_to_string(&page).expect("there is a page");
         assert!(

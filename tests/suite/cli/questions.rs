@@ -35,7 +35,14 @@ fn a_question_is_answered_by_a_second_command() {
         "{listed:?}"
     );
     let whole = shell.lastword(&["questions", "latest"]).exits(0);
-    for words in ["probe asks:", "  │ Which colour?", "1) red", "2) blue"] {
+    let how = format!("`lastword answer {id} text \"TEXT\"`");
+    for words in [
+        "probe asks:",
+        "  │ Which colour?",
+        "1) red",
+        "2) blue",
+        &how,
+    ] {
         assert!(whole.out.contains(words), "`{words}`: {whole:?}");
     }
     let of_session = shell.lastword(&["questions", "--session", "latest", "--json"]);

@@ -162,5 +162,7 @@ fn help_is_there_for_each_command() {
     }
     let done = shell.lastword(&["--help"]);
     assert!(done.out.contains("Exit codes:"), "{done:?}");
+    let of_run = shell.lastword(&["help", "run"]).exits(0).out;
+    assert_eq!(of_run, shell.lastword(&["run", "--help"]).out);
     shell.lastword(&[]).exits(2);
 }

@@ -1,11 +1,13 @@
 //! A person at a real terminal: a run of the workbench asks, shows what it would change, and
 //! goes on or ends as is typed. Synchronised by what the terminal shows.
 
-use super::{Shell, binary, probe};
+use super::served::Served;
+use super::{Shell, probe};
 use lastword::Archive;
 use lastword::event::Seq;
 use lastword_tests::check::violations;
 use lastword_tests::guests::guest;
+use lastword_tests::wat::{Core, costly};
 use pty_process::blocking::{self, Pty};
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -51,11 +53,16 @@ impl Seat {
 
     /// A run in the folder of files.
     fn of(shell: &Shell, arguments: &[&str]) -> Self {
+        let mut command = shell.command(arguments);
+        command.arg("--workspace").arg(files(shell));
+        Self::at(160, command)
+    }
+
+    /// A command at a window with so many columns.
+    fn at(columns: u16, command: Command) -> Self {
         let (terminal, side) = blocking::open().expect("a terminal");
-        let size = pty_process::Size::new(50, 160);
+        let size = pty_process::Size::new(50, columns);
         terminal.resize(size).expect("it has a size");
-        let mut command = shell.prepare(Command::new(binary()));
-        command.args(arguments).arg("--workspace").arg(files(shell));
         let child = blocking::Command::from(command).spawn(side);
         let child = child.expect("it starts");
         Self {
@@ -224,4 +231,96 @@ fn what_a_question_shows_is_what_is_asked_and_stored() {
     );
     let grants = shell.lastword(&["grants"]).exits(0).out;
     assert!(grants.contains(&rule), "{grants}");
+}
+
+/// What a command prints at a window with so many columns.
+fn printed(shell: &Shell, columns: u16, arguments: &[&str]) -> String {
+    let (shown, exit) = Seat::at(columns, shell.command(arguments)).end();
+    assert_eq!(exit, Some(0), "{shown}");
+    shown.replace("\r\n", "\n")
+}
+
+#[test]
+fn a_list_fits_the_window_and_its_ids_name_what_they_stand_for() {
+    let shell = Shell::new().variable("NO_COLOR", "1");
+    let title = "日本語の題 ".repeat(10);
+    shell.probe(&format!("echo {title}"), &[]).exits(0);
+    shell.probe("fail no luck", &[]).exits(1);
+    for (command, columns, reader) in [
+        ("sessions", 40, "show"),
+        ("sessions", 100, "show"),
+        ("runs", 40, "follow"),
+        ("runs", 80, "follow"),
+    ] {
+        let shown = printed(&shell, columns, &[command]);
+        assert_eq!(shown.lines().count(), 3, "{shown}");
+        for line in shown.lines() {
+            let wide = line.chars().filter(|c| *c > '\u{2e80}').count();
+            let width = line.chars().count() + wide;
+            assert!(width <= columns.into(), "{width} of {columns}: {line}");
+        }
+        let first = shown.lines().nth(1).and_then(|line| line.split(' ').next());
+        let first = first.expect("an id");
+        assert!(!first.contains('…'), "{shown}");
+        let named = shell.lastword(&[reader, first]);
+        let told = [named.out, named.err].concat();
+        assert!(told.contains("no luck"), "{reader} {first}: {told}");
+    }
+
+    assert!(printed(&shell, 40, &["sessions"]).contains("…"));
+    let whole = shell.lastword(&["sessions"]).exits(0).out;
+    assert!(whole.contains(title.trim()), "{whole}");
+    let id = shell.sessions()[0].record.id.to_string();
+    assert!(whole.contains(&id), "{whole}");
+}
+
+/// Takes a compiler seconds: one function, so that many processors do not help.
+#[test]
+fn what_is_compiled_is_told_with_its_time() {
+    let shell = Shell::new().variable("NO_COLOR", "1");
+    let fields = costly(1_500, 4_000);
+    let core = Core {
+        fields: &fields,
+        ..Core::default()
+    };
+    let file = shell.file("slow.wasm", core.component());
+    let cache = shell.home.path().join("cache");
+    let check = ["check", &file, "--cache-dir", cache.to_str().unwrap()];
+    let mut seat = Seat::at(160, shell.command(&check));
+    seat.until("compiling slow …");
+    seat.until("compiled slow in ");
+    let (shown, exit) = seat.end();
+    assert_eq!(exit, Some(0), "{shown}");
+    let again = printed(&shell, 160, &check);
+    assert!(!again.contains("compiling"), "{again}");
+}
+
+#[test]
+fn a_second_ctrl_c_says_that_it_leaves_the_run() {
+    let shell = Shell::new().variable("NO_COLOR", "1");
+    place(&shell);
+    let mut seat = Seat::of(&shell, &["run", &probe(), "spin before", "--grace", "60s"]);
+    seat.until("before");
+    seat.types(INTERRUPT);
+    seat.until("Ctrl-C again leaves at once");
+    seat.types(INTERRUPT);
+    seat.until("a second signal: leaving at once");
+    let (shown, exit) = seat.end();
+    assert_eq!(exit, Some(130), "{shown}");
+}
+
+#[test]
+fn a_run_that_no_host_goes_on_with_says_how_to_go_on() {
+    let shell = Shell::new().variable("NO_COLOR", "1");
+    let served = Served::start(&shell, &[]);
+    shell.probe("spin before", &["--detach"]).exits(0);
+    let waits = ["--detach", "--session", "latest"];
+    let waits = shell.probe("echo waited", &waits).exits(0);
+    served.end();
+    let follow = shell.command(&["follow", waits.out.trim()]);
+    let mut seat = Seat::at(160, follow);
+    seat.until("is held");
+    seat.until("lastword resume");
+    let (shown, exit) = seat.end();
+    assert_eq!(exit, Some(1), "{shown}");
 }

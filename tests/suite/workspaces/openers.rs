@@ -4,7 +4,9 @@
 use super::{Bench, name};
 use futures_util::future::poll_immediate;
 use lastword::id::ClientId;
-use lastword::{CloseReason, HostError, Lifecycle, OnLastClient, Run, RunState, Session};
+use lastword::{
+    Capability, CloseReason, HostError, Lifecycle, OnLastClient, Run, RunState, Session,
+};
 use lastword::{Workspace, WorkspaceKey, WorkspaceOptions};
 use lastword_tests::check::violations;
 use lastword_tests::fixture::{drop_at, wait_until_said};
@@ -54,6 +56,43 @@ async fn each_opening_is_a_claim_that_its_clones_share() {
     };
     assert!(seen.contains(&closing), "{seen:?}");
     assert_eq!(openers(&unclaimed), None);
+}
+
+/// As git does with a worktree, or a build with its folder. The run that goes on keeps what it has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_was_made_again_is_the_one_that_later_runs_see() {
+    let bench = Bench::new().await;
+    let path = bench.folder.path().join("again");
+    let make = |content: &str| {
+        std::fs::create_dir(&path).unwrap();
+        std::fs::write(path.join("file"), content).unwrap();
+    };
+    make("one");
+    let key = WorkspaceKey::directory(&path).unwrap();
+    let options = || WorkspaceOptions::new().grant(Capability::ReadFiles);
+    let opened = bench.host.open_workspace(key.clone(), options());
+    let workspace = opened.await.unwrap();
+    let stays = bench.session(&workspace).await;
+    let stays = busy(&stays).await;
+
+    // Beside the first one, so that the file system cannot give it the same number.
+    std::fs::rename(&path, bench.folder.path().join("before")).unwrap();
+    make("two");
+    let again = bench.host.open_workspace(key.clone(), options());
+    let again = again.await.unwrap();
+    assert_eq!((again.id(), again.was_opened()), (workspace.id(), false));
+    let session = bench.session(&workspace).await;
+    let call = r#"tool read_file {"path":"file"}"#;
+    let run = session.prompt(call).await.unwrap();
+    assert_eq!(run.ended().await.unwrap().state, RunState::Completed);
+    let said = session.messages().await.unwrap().pop().unwrap().text();
+    assert_eq!(said, "two");
+
+    std::fs::remove_dir_all(&path).unwrap();
+    let gone = bench.host.open_workspace(key, options()).await;
+    let gone = gone.map(|_| ()).unwrap_err().to_string();
+    assert!(gone.contains(path.to_str().unwrap()), "{gone}");
+    stays.cancel().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,7 +213,7 @@ async fn an_opening_that_is_dropped_leaves_no_claim() {
     // One that is open gets its options first, which takes a write.
     let workspace = open(&bench, "w").await;
     let locked = bench.lock_store();
-    let options = WorkspaceOptions::new().grant(lastword::Capability::State);
+    let options = WorkspaceOptions::new().grant(Capability::State);
     let opening = bench.host.open_workspace(workspace.key().clone(), options);
     let mut opening = Box::pin(opening);
     assert!(poll_immediate(&mut opening).await.is_none());

@@ -233,6 +233,7 @@ async fn describe(
             "it did not return within {} s",
             DESCRIBE.as_secs()
         ))),
+        Err(Fault::Host(why)) => Err(ComponentError::Host(why)),
         Err(fault) => {
             let said = journal.last_words().map(|words| format!(": {words}"));
             let why = format!("{fault}{}", said.unwrap_or_default());

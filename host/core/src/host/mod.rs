@@ -223,8 +223,9 @@ impl Host {
         self.inner.agents().remove(id).is_some()
     }
 
-    /// Opens a workspace, or returns it if it is open. Its directory is opened once and stays open.
-    /// These options replace the previous ones, for the runs that start from now on.
+    /// Opens a workspace, or returns it if it is open. Its directory is opened once and stays open;
+    /// if its path leads to another directory by the time of a later call, runs that start from then
+    /// on see that one. These options replace the previous ones, for the runs that start from now on.
     ///
     /// Each call adds a claim, which keeps the workspace open until the last clone of the returned
     /// handle is dropped or [`Workspace::close`] is called on one of them. A handle that is dropped

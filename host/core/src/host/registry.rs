@@ -2,7 +2,7 @@
 //! and this module holds its lock and runs the timers of claims. Opening a workspace is slow, so
 //! it happens outside the lock.
 
-use super::workspace::{WorkspaceInner, WorkspaceStage, open};
+use super::workspace::{WorkspaceInner, WorkspaceStage, follow_path, open};
 use super::{HostError, HostInner, WorkspaceOptions};
 use crate::guest::tools::Source;
 use crate::run::Cause;
@@ -180,9 +180,9 @@ pub(super) struct ClaimedWorkspace {
 }
 
 impl HostInner {
-    /// Opens a workspace for a claimant, or returns the open one. Options replace those of the
-    /// workspace; without options, it keeps those it had last. If it is closing, waits for that
-    /// within a bound.
+    /// Opens a workspace for a claimant, or returns the open one, with the directory that its path
+    /// leads to now. Options replace those of the workspace; without options, it keeps those it had
+    /// last. If it is closing, waits for that within a bound.
     ///
     /// Dropping the future ends an owned claim that it had obtained.
     pub(super) async fn claim(
@@ -215,6 +215,7 @@ impl HostInner {
             match ask {
                 Ask::Ready(workspace, claimed) => {
                     let guard = self.guard(workspace.id, claimed);
+                    follow_path(self, &workspace).await?;
                     if let Some(options) = options {
                         self.set_options(&workspace, options).await?;
                     }

@@ -17,6 +17,8 @@ use lastword_types::id::{ClientId, RunId, SessionId, WorkspaceId};
 use lastword_types::permission::{Grants, Rule};
 use std::fmt;
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -190,10 +192,13 @@ impl WorkspaceInner {
     }
 
     pub(crate) fn directory(&self) -> Option<Arc<File>> {
+        self.lock_directory().clone()
+    }
+
+    fn lock_directory(&self) -> MutexGuard<'_, Option<Arc<File>>> {
         self.directory
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .clone()
     }
 
     /// Returns the workspace's own providers; none once it has closed.
@@ -225,10 +230,7 @@ impl WorkspaceInner {
 
     /// Closes the workspace's directory.
     pub(super) fn release(&self) {
-        self.directory
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        self.lock_directory().take();
     }
 
     /// Refuses prompts from now on. Only the dispatcher calls this, under its lock.
@@ -250,23 +252,7 @@ pub(super) async fn open(
 ) -> Result<Arc<WorkspaceInner>, HostError> {
     let directory = match key {
         WorkspaceKey::Name(_) => None,
-        WorkspaceKey::Directory(path) => {
-            let (path, kept) = (path.clone(), Arc::clone(&host.kept));
-            let opened = host.dispatcher.embedder.spawn_blocking(move || {
-                // Reading the directory once rejects a file, and reports problems now that would
-                // otherwise fail inside every run.
-                let opened = std::fs::read_dir(&path).and_then(|_| File::open(&path));
-                let opened = opened.map_err(|source| HostError::Io {
-                    what: "open the workspace",
-                    path: path.clone(),
-                    source,
-                })?;
-                kept.check(&path, &opened).map(|()| opened)
-            });
-            Some(Arc::new(opened.await.map_err(|error| {
-                HostError::of_task(error, "open the workspace")
-            })??))
-        }
+        WorkspaceKey::Directory(path) => Some(Arc::new(open_directory(host, path).await?)),
     };
 
     // Before the workspace is stored, so that one without providers is not opened at all.
@@ -306,6 +292,64 @@ pub(super) async fn open(
         released: AtomicBool::new(false),
         stage: watch::Sender::new(WorkspaceStage::Open),
     }))
+}
+
+/// Opens the directory of a workspace.
+async fn open_directory(host: &super::HostInner, path: &Path) -> Result<File, HostError> {
+    let (path, kept) = (path.to_owned(), Arc::clone(&host.kept));
+    let opened = host.dispatcher.embedder.spawn_blocking(move || {
+        // Reading the directory once rejects a file, and reports problems now that would otherwise
+        // fail inside every run.
+        let opened = std::fs::read_dir(&path).and_then(|_| File::open(&path));
+        let opened = opened.map_err(|source| unopened(&path, source))?;
+        kept.check(&path, &opened).map(|()| opened)
+    });
+    let opened = opened.await;
+    opened.map_err(|error| HostError::of_task(error, "open the workspace"))?
+}
+
+fn unopened(path: &Path, source: std::io::Error) -> HostError {
+    HostError::Io {
+        what: "open the workspace",
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// Opens the directory of an open workspace again if its path leads to another one by now: it was
+/// removed and made again, or replaced. Runs that have begun keep theirs.
+pub(super) async fn follow_path(
+    host: &super::HostInner,
+    workspace: &WorkspaceInner,
+) -> Result<(), HostError> {
+    let (WorkspaceKey::Directory(path), Some(open)) = (&*workspace.key, workspace.directory())
+    else {
+        return Ok(());
+    };
+
+    let looked_at = path.clone();
+    let is_there = host.dispatcher.embedder.spawn_blocking(move || {
+        let (there, open) = (std::fs::metadata(&looked_at)?, open.metadata()?);
+        Ok((there.dev(), there.ino()) == (open.dev(), open.ino()))
+    });
+    let is_there = is_there
+        .await
+        .map_err(|error| HostError::of_task(error, "open the workspace"))?;
+    if is_there.map_err(|source| unopened(path, source))? {
+        return Ok(());
+    }
+
+    let opened = Arc::new(open_directory(host, path).await?);
+    // It may have closed in the meantime.
+    if let Some(open) = &mut *workspace.lock_directory() {
+        *open = opened;
+    }
+
+    tracing::info!(
+        workspace = %workspace.id,
+        "its directory is another one by now, which runs see from now on"
+    );
+    Ok(())
 }
 
 impl Workspace {
