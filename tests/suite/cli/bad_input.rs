@@ -359,7 +359,7 @@ fn a_limit_of_the_process_is_named() {
         let limited = format!("ulimit {limit}; exec \"$@\"");
         command.args(["-c", &limited, "sh"]).arg(super::binary());
         command.args(["run", &probe(), "echo x"]);
-        let done = super::Done::from(command.output().unwrap()).exits(2);
+        let done = Done::from(command.output().unwrap()).exits(2);
         assert!(!done.err.contains("describe"), "{limit}: {done:?}");
         done.tells(words);
     }

@@ -88,6 +88,17 @@ async fn a_directory_that_was_made_again_is_the_one_that_later_runs_see() {
     let said = session.messages().await.unwrap().pop().unwrap().text();
     assert_eq!(said, "two");
 
+    // One that was removed is noticed by the next prompt, without another opener.
+    std::fs::remove_dir_all(&path).unwrap();
+    let nowhere = session.prompt(call).await;
+    let nowhere = nowhere.map(|_| ()).unwrap_err().to_string();
+    assert!(nowhere.contains(path.to_str().unwrap()), "{nowhere}");
+    make("three");
+    let run = session.prompt(call).await.unwrap();
+    assert_eq!(run.ended().await.unwrap().state, RunState::Completed);
+    let said = session.messages().await.unwrap().pop().unwrap().text();
+    assert_eq!(said, "three");
+
     std::fs::remove_dir_all(&path).unwrap();
     let gone = bench.host.open_workspace(key, options()).await;
     let gone = gone.map(|_| ()).unwrap_err().to_string();

@@ -257,8 +257,8 @@ pub enum HostError {
 }
 
 impl HostError {
-    /// Whether a prompt was refused because the host or the workspace accepts none, or because its
-    /// agent is not loaded.
+    /// Whether a prompt was refused because the host or the workspace accepts none, because its
+    /// agent is not loaded, or because the workspace's directory is not there.
     pub(super) fn is_about_taking_prompts(&self) -> bool {
         matches!(
             self,
@@ -266,6 +266,7 @@ impl HostError {
                 | Self::WorkspaceClosing(_)
                 | Self::UnknownWorkspace(_)
                 | Self::UnknownAgent(_)
+                | Self::Io { .. }
         )
     }
 

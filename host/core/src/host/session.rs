@@ -1,5 +1,6 @@
 //! Sessions as an embedder uses them: sending prompts, reading events, cancelling.
 
+use super::workspace::follow_path;
 use super::{Host, HostError, Prompt};
 use crate::guest::Blob;
 use crate::run::dispatcher::{Admission, NotAccepted, RunJob};
@@ -65,8 +66,8 @@ impl Session {
     /// members have other types),
     /// [`HostError::QueueFull`], [`HostError::KeyConflict`],
     /// [`HostError::WorkspaceClosing`], [`HostError::UnknownWorkspace`] (not open),
-    /// [`HostError::UnknownAgent`] (not loaded), [`HostError::HostClosing`]: nothing is
-    /// stored. [`HostError::StoreUnavailable`]: send the prompt again with the same key.
+    /// [`HostError::UnknownAgent`] (not loaded), [`HostError::Io`] (the workspace's directory was
+    /// removed, and its path leads to none), [`HostError::HostClosing`]: nothing is stored. [`HostError::StoreUnavailable`]: send the prompt again with the same key.
     pub async fn prompt(&self, prompt: impl Into<Prompt>) -> Result<Run, HostError> {
         let mut prompt = prompt.into();
         prompt.attached.check()?;
@@ -140,6 +141,9 @@ impl Session {
     ) -> Result<Run, HostError> {
         let inner = &self.host.inner;
         let mut job = inner.job(self, RunId::generate(), record, bound_to)?;
+        if job.workspace.is_directory_removed() {
+            follow_path(inner, &job.workspace).await?;
+        }
         job.attached = attached;
         let handed_in = self.hand_in(job, key).await;
         handed_in.map_err(|refused| self.refused(refused))

@@ -195,6 +195,12 @@ impl WorkspaceInner {
         self.lock_directory().clone()
     }
 
+    /// Whether the directory was removed since it was opened. Costs one system call.
+    pub(super) fn is_directory_removed(&self) -> bool {
+        let directory = self.directory();
+        directory.is_some_and(|open| open.metadata().is_ok_and(|found| found.nlink() == 0))
+    }
+
     fn lock_directory(&self) -> MutexGuard<'_, Option<Arc<File>>> {
         self.directory
             .lock()
