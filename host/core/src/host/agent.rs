@@ -10,7 +10,7 @@ use lastword_os::file;
 use lastword_sandbox::bindings::exports::lastword::agent::turn;
 use lastword_sandbox::{
     CallDescribe, ComponentError, Digest, Fault, Files, GuestLines, GuestState, Inspection,
-    Interrupt, Limiter, Loaded, WIT_PACKAGE, WIT_VERSION, call,
+    Interrupt, Limiter, Loaded, Share, WIT_PACKAGE, WIT_VERSION, call,
 };
 use lastword_types::id::AgentId;
 use lastword_types::permission::{Capability, Manifest, Rule, Want};
@@ -222,6 +222,7 @@ async fn describe(
         loaded,
         state,
         &interrupt,
+        &Share::default(),
         budget,
         CallDescribe,
     )
