@@ -1,26 +1,33 @@
-//! Compiled components on disk, so that each is compiled once. An entry is named by the SHA-256 of
-//! the component and the hash of the engine's settings, and is checked byte for byte before use.
+//! Compiled components on disk, so that each is compiled once, with the manifests that they
+//! returned, so that each describes itself once. An entry is named by the SHA-256 of the component
+//! and the hash of the engine's settings, and is checked to its last byte before use.
 //!
 //! The directory has to belong to this user alone: anyone who can write there can run native code
-//! in the host, so a directory that others can write to is not used.
+//! in the host, so a directory that others can write to is not used. What is checked is therefore
+//! that nothing is damaged, and a checksum does that.
 #![expect(
     unsafe_code,
     reason = "wasmtime marks deserialising unsafe: it trusts the bytes, which are verified first"
 )]
 
 use super::Engine;
+use super::bindings::exports::lastword::agent::turn;
 use super::component::Digest;
 use lastword_os::file;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use wasmtime::component::Component;
 
 /// The largest compiled component that is read, in bytes.
-const ARTIFACT_BYTES_MAX: usize = 2 << 30;
+const ARTIFACT_BYTES_MAX: u64 = 2 << 30;
+/// How much of a compiled component is read at a time, in bytes.
+const BUFFER_BYTES: usize = 64 << 10;
 
 /// A directory of compiled components.
+#[derive(Clone)]
 pub(super) struct Cache {
     directory: PathBuf,
 }
@@ -59,16 +66,16 @@ impl Cache {
     pub(super) fn load(&self, engine: &Engine, wasm: &Digest) -> Option<Component> {
         let stem = self.stem(engine, wasm);
         let artifact = stem.with_extension("cwasm");
-        let expected = file::read_text(stem.with_extension("sha256")).ok()?;
-        let found = Digest::of(&file::read(&artifact, ARTIFACT_BYTES_MAX).ok()?);
+        let expected = file::read_text(stem.with_extension("crc32")).ok()?;
+        let found = checksum_of_file(&artifact).ok()?;
 
-        if found.to_string() != expected.trim() {
+        if found != expected.trim() {
             tracing::warn!(file = %artifact.display(), "a cached component is corrupt; compiled again");
             return None;
         }
 
         // SAFETY: the bytes are, to the last one, what this engine's configuration wrote into
-        // a directory that only this user can write to; their digest was just checked.
+        // a directory that only this user can write to; their checksum was just compared.
         let loaded = unsafe { Component::deserialize_file(engine.wasmtime(), &artifact) };
         loaded
             .inspect_err(|error| {
@@ -81,11 +88,108 @@ impl Cache {
     /// compilation.
     pub(super) fn store(&self, engine: &Engine, wasm: &Digest, artifact: &[u8]) {
         let stem = self.stem(engine, wasm);
-        let digest = Digest::of(artifact).to_string();
+        let checksum = checksum(artifact);
         let stored = write_by_rename(&stem.with_extension("cwasm"), artifact)
-            .and_then(|()| write_by_rename(&stem.with_extension("sha256"), digest.as_bytes()));
+            .and_then(|()| write_by_rename(&stem.with_extension("crc32"), checksum.as_bytes()));
         if let Err(error) = stored {
             tracing::warn!(%error, "a compiled component could not be cached");
+        }
+    }
+
+    /// Returns the manifest that a component returned before, if the cache has it undamaged.
+    pub(super) fn manifest(&self, engine: &Engine, wasm: &Digest) -> Option<turn::Manifest> {
+        let path = self.stem(engine, wasm).with_extension("manifest");
+        let text = file::read_text(path).ok()?;
+        let (expected, json) = text.split_once('\n')?;
+        let stored = (checksum(json.as_bytes()) == expected)
+            .then(|| serde_json::from_str::<StoredManifest>(json).ok());
+        stored.flatten().map(StoredManifest::into_manifest)
+    }
+
+    /// Stores the manifest that a component returned. A failure is only logged: the next load asks
+    /// the component again.
+    pub(super) fn store_manifest(&self, engine: &Engine, wasm: &Digest, manifest: &turn::Manifest) {
+        let path = self.stem(engine, wasm).with_extension("manifest");
+        let json = serde_json::to_string(&StoredManifest::of(manifest)).expect("texts and lists");
+        let text = format!("{}\n{json}", checksum(json.as_bytes()));
+        if let Err(error) = write_by_rename(&path, text.as_bytes()) {
+            tracing::warn!(%error, "a manifest could not be cached");
+        }
+    }
+}
+
+/// The form of a manifest in the cache.
+#[derive(Serialize, Deserialize)]
+struct StoredManifest {
+    name: String,
+    version: String,
+    description: String,
+    wants: Vec<StoredWant>,
+    config_schema_json: Option<String>,
+    default_prompt: Option<String>,
+    extra: Vec<(String, String)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredWant {
+    capability: String,
+    scope: Vec<String>,
+    required: bool,
+    reason: String,
+}
+
+impl StoredManifest {
+    fn of(manifest: &turn::Manifest) -> Self {
+        let manifest = manifest.clone();
+        let wants = manifest.wants.into_iter().map(|want| StoredWant {
+            capability: want.capability,
+            scope: want.scope,
+            required: want.required,
+            reason: want.reason,
+        });
+        Self {
+            name: manifest.name,
+            version: manifest.version,
+            description: manifest.description,
+            wants: wants.collect(),
+            config_schema_json: manifest.config_schema_json,
+            default_prompt: manifest.default_prompt,
+            extra: manifest.extra,
+        }
+    }
+
+    fn into_manifest(self) -> turn::Manifest {
+        let wants = self.wants.into_iter().map(|want| turn::Want {
+            capability: want.capability,
+            scope: want.scope,
+            required: want.required,
+            reason: want.reason,
+        });
+        turn::Manifest {
+            name: self.name,
+            version: self.version,
+            description: self.description,
+            wants: wants.collect(),
+            config_schema_json: self.config_schema_json,
+            default_prompt: self.default_prompt,
+            extra: self.extra,
+        }
+    }
+}
+
+fn checksum(bytes: &[u8]) -> String {
+    format!("{:08x}", crc32fast::hash(bytes))
+}
+
+/// Returns the checksum of a plain file.
+fn checksum_of_file(path: &Path) -> io::Result<String> {
+    let mut file = file::open(path)?.take(ARTIFACT_BYTES_MAX);
+    let mut hasher = crc32fast::Hasher::new();
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(format!("{:08x}", hasher.finalize())),
+            read => hasher.update(&buffer[..read]),
         }
     }
 }

@@ -155,6 +155,9 @@ pub struct Loaded<T: 'static> {
     pub inspection: Inspection,
     /// Whether the compiled component came from the cache.
     pub cached: bool,
+    /// The manifest that the component returned before, if the cache has it.
+    pub manifest: Option<turn::Manifest>,
+    cache: Option<Cache>,
 }
 
 impl<T: Send + 'static> Loaded<T> {
@@ -180,8 +183,8 @@ impl<T: Send + 'static> Loaded<T> {
         };
         let mut lookup = lookup.await?;
         let (inspection, digest) = (lookup.inspection.clone(), lookup.digest);
-        let found = lookup.found.take();
-        let cached = found.is_some();
+        let (found, manifest) = (lookup.found.take(), lookup.manifest.take());
+        let (cached, cache) = (found.is_some(), lookup.cache.clone());
 
         let component = match found {
             Some(component) => component,
@@ -209,7 +212,17 @@ impl<T: Send + 'static> Loaded<T> {
             digest,
             inspection,
             cached,
+            manifest,
+            cache,
         })
+    }
+
+    /// Keeps the manifest that the component returned beside the compiled component, if there is a
+    /// cache.
+    pub fn keep_manifest(&self, engine: &Engine, manifest: &turn::Manifest) {
+        if let Some(cache) = &self.cache {
+            cache.store_manifest(engine, &self.digest, manifest);
+        }
     }
 
     /// Whether the agent exports an epilogue.
@@ -223,8 +236,9 @@ struct CacheLookup {
     inspection: Inspection,
     digest: Digest,
     cache: Option<Cache>,
-    /// The component from the cache.
+    /// The component from the cache, and its manifest.
     found: Option<Component>,
+    manifest: Option<turn::Manifest>,
 }
 
 impl CacheLookup {
@@ -241,12 +255,17 @@ impl CacheLookup {
                 .ok()
         });
         let found = cache.as_ref().and_then(|cache| cache.load(engine, &digest));
+        let manifest = cache
+            .as_ref()
+            .filter(|_| found.is_some())
+            .and_then(|cache| cache.manifest(engine, &digest));
 
         Ok(Self {
             inspection,
             digest,
             cache,
             found,
+            manifest,
         })
     }
 

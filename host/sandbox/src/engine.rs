@@ -4,6 +4,7 @@
 use super::instance::BACKTRACE_FRAMES;
 use super::interrupt::{Interrupt, Interrupter, LiveGuard};
 use super::memory::Memory;
+use super::scheduler::{Scheduler, processors};
 use rustix::process::{Resource, getrlimit};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
@@ -97,6 +98,7 @@ fn runs_by_memory(memory_bytes: u64, run_bytes: u64) -> u32 {
 pub struct Engine {
     // Declared before the engine, so that its thread ends first.
     interrupter: Interrupter,
+    scheduler: Arc<Scheduler>,
     engine: wasmtime::Engine,
     concurrent_runs: u32,
 }
@@ -140,6 +142,7 @@ impl Engine {
 
         Ok(Self {
             interrupter,
+            scheduler: Arc::new(Scheduler::new(processors(), engine.weak())),
             engine,
             concurrent_runs,
         })
@@ -166,6 +169,10 @@ impl Engine {
 
     pub(super) fn live(&self) -> LiveGuard {
         self.interrupter.live()
+    }
+
+    pub(super) fn scheduler(&self) -> &Arc<Scheduler> {
+        &self.scheduler
     }
 
     pub(super) fn ticks(&self) -> Arc<AtomicU64> {

@@ -2,15 +2,15 @@
 //! one call and is never entered again. Generic over the host's data.
 
 use super::bindings::exports::lastword::agent::{epilogue, turn};
+use super::scheduler::{AtCheck, Scheduled, Share, Turn};
 use super::wasi::GuestState;
 use super::{Engine, Interrupt, Loaded};
 use std::convert::Infallible;
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use wasmtime::component::{Instance, ResourceTableError};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
@@ -167,6 +167,9 @@ impl<T: Send + 'static> Call<T> for CallClose {
 /// `beside` is polled along with the call and may throw the switch, but never ends the call by
 /// itself.
 ///
+/// The guest has its part of the processors with all others; `share` is what guests that it belongs
+/// to had before.
+///
 /// The instance is gone when this returns. Dropping the future has the same effect, but the host's
 /// data is lost.
 pub async fn call<T: Send + 'static, C: Call<T>>(
@@ -174,13 +177,15 @@ pub async fn call<T: Send + 'static, C: Call<T>>(
     loaded: &Loaded<T>,
     state: GuestState<T>,
     interrupt: &Arc<Interrupt>,
+    share: &Share,
     beside: impl Future<Output = Infallible> + Send,
     export: C,
 ) -> CallResult<T, C::Output> {
     let guest = interrupt.enter();
     let mut busy = Duration::ZERO;
 
-    let mut store = match store(engine, state, interrupt) {
+    let turn = Arc::<Turn>::default();
+    let mut store = match store(engine, state, interrupt, &turn) {
         Ok(store) => store,
         Err(error) => {
             let outcome = Err(Fault::Host(format!("{error:#}")));
@@ -200,10 +205,14 @@ pub async fn call<T: Send + 'static, C: Call<T>>(
             export.call(loaded, &mut store, &instance).await
         };
 
-        let body = pin!(PollTimer {
-            busy: &mut busy,
-            future: pin!(body)
-        });
+        let body = pin!(body);
+        let body = pin!(Scheduled::new(
+            body,
+            engine.scheduler(),
+            share,
+            turn,
+            &mut busy
+        ));
 
         tokio::select! {
             biased;
@@ -238,6 +247,7 @@ fn store<T: Send + 'static>(
     engine: &Engine,
     state: GuestState<T>,
     interrupt: &Arc<Interrupt>,
+    turn: &Arc<Turn>,
 ) -> wasmtime::Result<Store<GuestState<T>>> {
     let mut store = Store::try_new(engine.wasmtime(), state)?;
     store.limiter(|state| state.limiter());
@@ -245,6 +255,7 @@ fn store<T: Send + 'static>(
     store.set_max_component_handles(HANDLES_MAX);
 
     let (interrupt, ticks) = (Arc::clone(interrupt), engine.ticks());
+    let (scheduler, turn) = (Arc::clone(engine.scheduler()), Arc::clone(turn));
     let mut last = ticks.load(Ordering::Acquire);
 
     store.epoch_deadline_callback(move |_| {
@@ -253,16 +264,11 @@ fn store<T: Send + 'static>(
         }
 
         let now = ticks.load(Ordering::Acquire);
-        if now == last {
-            // The interrupt was for another guest: this one continues.
-            return Ok(UpdateDeadline::Continue(1));
-        }
-
-        last = now;
-        Ok(UpdateDeadline::YieldCustom(
-            1,
-            Box::pin(tokio::task::yield_now()),
-        ))
+        let tick = now != std::mem::replace(&mut last, now);
+        Ok(match scheduler.check(&turn, tick) {
+            AtCheck::Continue => UpdateDeadline::Continue(1),
+            AtCheck::Yield => UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())),
+        })
     });
 
     // The default of 0 would trap at once, and instantiation counts as well.
@@ -401,23 +407,6 @@ fn recursive(functions: &[Function]) -> Option<&str> {
     };
     let most = functions.iter().max_by_key(|other| count(other.index))?;
     (count(most.index) * 2 >= functions.len()).then_some(most.name.as_str())
-}
-
-/// Measures the time in which a future is polled.
-struct PollTimer<'b, F> {
-    busy: &'b mut Duration,
-    future: F,
-}
-
-impl<F: Future + Unpin> Future for PollTimer<'_, F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        let began = Instant::now();
-        let polled = Pin::new(&mut self.future).poll(context);
-        *self.busy += began.elapsed();
-        polled
-    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ mod instance;
 mod interrupt;
 mod limits;
 mod memory;
+mod run_queue;
+mod scheduler;
 mod wasi;
 mod worker;
 
@@ -34,6 +36,7 @@ pub use engine::{ConcurrentRuns, Engine, EngineOptions};
 pub use instance::{CallClose, CallDescribe, CallNothing, CallResult, CallRun, Fault, call};
 pub use interrupt::Interrupt;
 pub use limits::Limiter;
+pub use scheduler::{Share, processors};
 pub use wasi::{
     Directory, Files, GuestLines, GuestState, LineSource, Outgoing, OutgoingBody, OutgoingError,
 };

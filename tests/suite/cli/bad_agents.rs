@@ -4,6 +4,7 @@
 use super::Shell;
 use lastword_tests::guests::guest;
 use lastword_tests::wat::{Core, DESCRIBE_DATA, manifest};
+use std::path::PathBuf;
 
 const TURN: &str = r#"(instance $turn) (export "lastword:agent/turn@0.1.0" (instance $turn))"#;
 
@@ -231,7 +232,7 @@ fn a_damaged_cache_costs_a_compilation() {
     let cache = shell.folder.path().join("cache");
     let options = ["--cache-dir", cache.to_str().unwrap()];
     shell.probe("echo one", &options).exits(0);
-    let is_compiled = |file: &std::path::PathBuf| file.extension().is_some_and(|e| e == "cwasm");
+    let is_compiled = |file: &PathBuf| file.extension().is_some_and(|e| e == "cwasm");
     let files = std::fs::read_dir(&cache).unwrap();
     let files = files.map(|entry| entry.unwrap().path());
     let file = files.filter(is_compiled).last().unwrap();
@@ -247,4 +248,46 @@ fn a_damaged_cache_costs_a_compilation() {
     done.tells(&["corrupt", "compiled again"]);
     let done = shell.probe("echo three", &options).exits(0);
     assert!(!done.err.contains("corrupt"), "{done:?}");
+}
+
+#[test]
+fn an_agent_describes_itself_once() {
+    let shell = Shell::new();
+    let cache = shell.folder.path().join("cache");
+    let options = ["--cache-dir", cache.to_str().unwrap()];
+    let manifests = || -> Vec<PathBuf> {
+        let files = std::fs::read_dir(&cache).unwrap();
+        let files = files.map(|entry| entry.unwrap().path());
+        files
+            .filter(|file| file.extension().is_some_and(|e| e == "manifest"))
+            .collect()
+    };
+    let name = |agent: &str| {
+        let file = guest(agent).display().to_string();
+        let done = shell.lastword(&[&["check", &file], &options[..]].concat());
+        let done = done.exits(0);
+        let mut words = done.out.split_whitespace();
+        words
+            .find(|word| ["probe", "hog"].contains(word))
+            .map(str::to_owned)
+    };
+
+    assert_eq!(name("hog").as_deref(), Some("hog"));
+    let [of_hog] = &manifests()[..] else {
+        panic!("one agent was described");
+    };
+    assert_eq!(name("probe").as_deref(), Some("probe"));
+    let of_probe = manifests().into_iter().find(|file| file != of_hog);
+    let of_probe = of_probe.expect("the second agent was described");
+
+    // What is kept is taken as it is.
+    std::fs::copy(of_hog, &of_probe).unwrap();
+    assert_eq!(name("probe").as_deref(), Some("hog"));
+
+    // What is damaged is not, and the agent is asked again.
+    let mut bytes = std::fs::read(&of_probe).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&of_probe, bytes).unwrap();
+    assert_eq!(name("probe").as_deref(), Some("probe"));
 }

@@ -10,7 +10,7 @@ use lastword_os::file;
 use lastword_sandbox::bindings::exports::lastword::agent::turn;
 use lastword_sandbox::{
     CallDescribe, ComponentError, Digest, Fault, Files, GuestLines, GuestState, Inspection,
-    Interrupt, Limiter, Loaded, WIT_PACKAGE, WIT_VERSION, call,
+    Interrupt, Limiter, Loaded, Share, WIT_PACKAGE, WIT_VERSION, call,
 };
 use lastword_types::id::AgentId;
 use lastword_types::permission::{Capability, Manifest, Rule, Want};
@@ -153,7 +153,7 @@ pub(super) async fn load(
     });
     let loading = AbortOnDropHandle::new(loading);
     let mut stage = host.stage.subscribe();
-    let loaded = tokio::select! {
+    let mut loaded = tokio::select! {
         biased;
         loaded = loading => loaded.map_err(|error| HostError::of_task(error, "load the agent"))??,
         // A compilation must not delay the host's shutdown.
@@ -162,7 +162,7 @@ pub(super) async fn load(
 
     let inner = Arc::clone(host);
     let described = host.dispatcher.guests.spawn(async move {
-        let manifest = describe(&inner, &loaded).await;
+        let manifest = manifest(&inner, &mut loaded).await;
         (manifest, loaded)
     });
     let described = AbortOnDropHandle::new(described).await;
@@ -194,11 +194,27 @@ fn bytes(source: AgentSource) -> Result<Vec<u8>, HostError> {
     }
 }
 
-/// Reads a component's manifest by calling it, with everything denied and within a budget.
+/// Returns a component's manifest: from the cache, or else from the component itself.
+async fn manifest(
+    host: &Arc<HostInner>,
+    loaded: &mut Loaded<Capabilities>,
+) -> Result<(Manifest, Option<ConfigSchema>), ComponentError> {
+    let cached = loaded.manifest.take().map(read);
+    if let Some(Ok(manifest)) = cached {
+        return Ok(manifest);
+    }
+
+    let described = describe(host, loaded).await?;
+    let manifest = read(described.clone()).map_err(ComponentError::Manifest)?;
+    loaded.keep_manifest(&host.engine, &described);
+    Ok(manifest)
+}
+
+/// Asks a component for its manifest, with everything denied and within a budget.
 async fn describe(
     host: &Arc<HostInner>,
     loaded: &Loaded<Capabilities>,
-) -> Result<(Manifest, Option<ConfigSchema>), ComponentError> {
+) -> Result<turn::Manifest, ComponentError> {
     let turn = host.describing.acquire().await;
     let journal = Journal::new(None);
     let control = Control::new(Arc::clone(&host.dispatcher.clock));
@@ -222,13 +238,14 @@ async fn describe(
         loaded,
         state,
         &interrupt,
+        &Share::default(),
         budget,
         CallDescribe,
     )
     .await;
     drop(turn);
     match called.outcome {
-        Ok(manifest) => read(manifest).map_err(ComponentError::Manifest),
+        Ok(manifest) => Ok(manifest),
         Err(Fault::Interrupted) => Err(ComponentError::Describe(format!(
             "it did not return within {} s",
             DESCRIBE.as_secs()

@@ -22,7 +22,7 @@ use lastword_providers::tools::{FetchUrl, HostContext, ToolProvider};
 use lastword_sandbox::descriptors::{self, Descriptors};
 use lastword_sandbox::{
     Compiler, Compilers, ConcurrentRuns, Engine, EngineOptions, GuestState, HostResult, Limits,
-    Linker,
+    Linker, processors,
 };
 use lastword_store::Store;
 use lastword_types::clock::Clock;
@@ -626,6 +626,8 @@ impl Guests {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .thread_name("lastword-guest")
             .enable_all()
+            // One more than there are guests that compute: it takes up what became ready beside them.
+            .worker_threads(processors() + 1)
             .global_queue_interval(1)
             .on_thread_start(step_back)
             .build();

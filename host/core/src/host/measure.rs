@@ -6,7 +6,7 @@ use crate::guest::control::Control;
 use crate::guest::log::Journal;
 use lastword_sandbox::bindings::exports::lastword::agent::turn;
 use lastword_sandbox::{
-    CallNothing, CallRun, Files, GuestLines, GuestState, Interrupt, Limiter, call,
+    CallNothing, CallRun, Files, GuestLines, GuestState, Interrupt, Limiter, Share, call,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,12 +30,22 @@ pub async fn instantiate(host: &Host, agent: &Agent, times: usize) -> Vec<Durati
     let guests = host.inner.dispatcher.guests.clone();
     let task = guests.spawn(async move {
         let mut took = Vec::with_capacity(times);
+        let share = Share::default();
         for _ in 0..times {
             let began = Instant::now();
             let (interrupt, never) = (Interrupt::new(), std::future::pending());
             let loaded = &agent.inner.loaded;
             let engine = &host.inner.engine;
-            let called = call(engine, loaded, state(&host), &interrupt, never, CallNothing).await;
+            let called = call(
+                engine,
+                loaded,
+                state(&host),
+                &interrupt,
+                &share,
+                never,
+                CallNothing,
+            )
+            .await;
             drop(called.state);
             took.push(began.elapsed());
             assert!(called.outcome.is_ok(), "{:?}", called.outcome);
@@ -55,6 +65,7 @@ pub async fn run(host: &Host, agent: &Agent, prompt: &str, times: usize) -> Vec<
     let guests = host.inner.dispatcher.guests.clone();
     let task = guests.spawn(async move {
         let mut took = Vec::with_capacity(times);
+        let share = Share::default();
         for _ in 0..times {
             let began = Instant::now();
             let prompt = turn::Prompt {
@@ -74,7 +85,16 @@ pub async fn run(host: &Host, agent: &Agent, prompt: &str, times: usize) -> Vec<
             let loaded = &agent.inner.loaded;
             let engine = &host.inner.engine;
             let export = CallRun(prompt);
-            let called = call(engine, loaded, state(&host), &interrupt, never, export).await;
+            let called = call(
+                engine,
+                loaded,
+                state(&host),
+                &interrupt,
+                &share,
+                never,
+                export,
+            )
+            .await;
             drop(called.state);
             took.push(began.elapsed());
             assert!(matches!(called.outcome, Ok(Ok(_))), "{:?}", called.outcome);

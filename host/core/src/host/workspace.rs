@@ -7,7 +7,7 @@ use crate::run::Run;
 use crate::run::polled::{Polled, Source};
 use crate::workspace::WorkspaceKey;
 use crate::workspace::claims::Stream;
-use lastword_sandbox::Limits;
+use lastword_sandbox::{Limits, Share};
 #[cfg(test)]
 use lastword_store::StoredOptions;
 use lastword_store::{
@@ -54,6 +54,8 @@ pub(crate) struct WorkspaceInner {
     /// Taken out when the workspace has closed.
     providers: Mutex<OpenProviders>,
     options: RwLock<Current>,
+    /// What its guests had of the processors.
+    pub(crate) share: Share,
     /// Rules by which the host denies accesses in every workspace.
     denied: Arc<[Rule]>,
     /// The limits of runs if the options set none.
@@ -294,6 +296,7 @@ pub(super) async fn open(
         }),
         denied: Arc::clone(&host.denied),
         host_limits: host.limits,
+        share: Share::default(),
         barred: AtomicBool::new(false),
         released: AtomicBool::new(false),
         stage: watch::Sender::new(WorkspaceStage::Open),

@@ -143,6 +143,7 @@ async fn drive_guest(
         &job.agent.loaded,
         state,
         &live.interrupt,
+        &job.workspace.share,
         at_limits(dispatcher, job),
         CallRun(prompt(job)),
     )
@@ -418,6 +419,7 @@ async fn close(
         &job.agent.loaded,
         state,
         &interrupt,
+        &job.workspace.share,
         budget,
         export,
     )
