@@ -77,7 +77,7 @@ impl Ids {
     }
 
     /// Returns the id as it is shown.
-    pub(crate) fn show(self, id: impl ToString) -> String {
+    pub(crate) fn show(self, id: &impl ToString) -> String {
         let mut shown = id.to_string();
         shown.truncate(self.chars);
         shown
@@ -201,11 +201,11 @@ mod tests {
         let mut at_terminal = Stream::plain();
         at_terminal.terminal = true;
         // One that is named twice is still one.
-        let shown = Ids::of([ids[0], ids[0]], &at_terminal).show(ids[0]);
+        let shown = Ids::of([ids[0], ids[0]], &at_terminal).show(&ids[0]);
         assert_eq!(shown, "01990b6e-7c1d");
-        let shown = ids.map(|id| Ids::of(ids, &at_terminal).show(id));
+        let shown = ids.map(|id| Ids::of(ids, &at_terminal).show(&id));
         assert_eq!(shown, ["01990b6e-7c1d-7a", "01990b6e-7c1d-7b"]);
-        let whole = ids.map(|id| Ids::of(ids, &Stream::plain()).show(id));
+        let whole = ids.map(|id| Ids::of(ids, &Stream::plain()).show(&id));
         assert_eq!(whole, ids);
     }
 

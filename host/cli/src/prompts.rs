@@ -213,7 +213,7 @@ fn row(run: &QueuedRun, ids: Ids) -> [String; 3] {
     });
     let text: Vec<String> = text.collect();
     [
-        ids.show(run.run),
+        ids.show(&run.run),
         run.state.to_string(),
         line(&text.join(" "), 200),
     ]

@@ -106,7 +106,7 @@ pub(crate) async fn questions(
 fn row(question: &Question, ids: Ids) -> [String; 4] {
     let now = SystemClock::shared().now().0;
     [
-        ids.show(question.id),
+        ids.show(&question.id),
         ago(now, question.asked_ms.0),
         text::line(question.agent.as_str()).into_owned(),
         rendering::subject(&question.asked),
@@ -348,7 +348,7 @@ fn granted_row(grant: &Granted, place: &str, ids: Ids) -> [String; 5] {
         Some(session) => format!("session {session}"),
     };
     [
-        ids.show(grant.id),
+        ids.show(&grant.id),
         text::seen(&grant.rule).into_owned(),
         text::line(grant.agent.as_str()).into_owned(),
         within,

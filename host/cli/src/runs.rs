@@ -90,11 +90,11 @@ fn row(run: &ListedRun, owned: bool, ids: Ids) -> [String; 6] {
         .map(|receipt| receipt.cause.to_string());
     let updated = run.row.ended_ms.or(run.row.started_ms);
     [
-        ids.show(run.row.id),
+        ids.show(&run.row.id),
         state,
         line(&cause.unwrap_or_default(), 40),
         updated.map_or_else(String::new, |at| ago(now, at.0)),
         text::line(run.session.record.agent.as_str()).into_owned(),
-        ids.show(run.session.record.id),
+        ids.show(&run.session.record.id),
     ]
 }

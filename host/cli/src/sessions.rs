@@ -63,7 +63,7 @@ fn row(listed: &Listed, ids: Ids) -> [String; 7] {
     let record = &listed.record;
     let tokens = record.usage.input_tokens + record.usage.output_tokens;
     [
-        ids.show(record.id),
+        ids.show(&record.id),
         ago(now, record.updated_ms.0),
         text::line(record.agent.as_str()).into_owned(),
         record.messages.to_string(),
