@@ -288,7 +288,7 @@ continues it.
 
 \x1b[1;32mExamples:\x1b[0m
   lastword sessions --workspace . --limit 5
-  lastword sessions --json | jq -r .session.title";
+  lastword sessions --json | jq -r .title";
 
 /// The arguments of `lastword sessions`.
 #[derive(Debug, Args)]

@@ -111,6 +111,14 @@ fn variable(name: &str) -> Option<PathBuf> {
     path.is_absolute().then_some(path)
 }
 
+/// Returns the directory of a stored workspace key, as text; `None` for a workspace without one.
+pub(crate) fn directory(key: &str) -> Option<String> {
+    match WorkspaceKey::from_stored(key)? {
+        WorkspaceKey::Directory(path) => Some(path.display().to_string()),
+        WorkspaceKey::Name(_) => None,
+    }
+}
+
 /// A stored workspace key, for people.
 pub(crate) fn workspace(key: &str) -> String {
     match (WorkspaceKey::from_stored(key), key.split_once(':')) {

@@ -234,7 +234,7 @@ impl Source {
             let open = said_so_far(&run, &events);
             run.messages.extend(open);
             ExportedRun {
-                id: run.id,
+                run: run.id,
                 state: run.state,
                 receipt: run.receipt,
                 messages: run.messages,

@@ -11,7 +11,7 @@ use crate::terminal::{Terminal, prose};
 use crate::units::ago;
 use lastword::clock::SystemClock;
 use lastword::text;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const NONE: &str = "no sessions yet; `lastword run AGENT` begins one";
 const COLUMNS: [Column; 7] = [
@@ -53,9 +53,11 @@ pub(crate) async fn sessions(
     Ok(Exit::Completed)
 }
 
-/// A session as programs read it.
-pub(crate) fn as_json(row: &Listed) -> serde_json::Value {
-    json!({ "session": row.record, "workspace": paths::workspace(&row.workspace_key) })
+/// A session as programs read it: as the HTTP API has it, with its workspace's directory.
+pub(crate) fn as_json(row: &Listed) -> Value {
+    let mut session = json!(row.record);
+    session["directory"] = json!(paths::directory(&row.workspace_key));
+    session
 }
 
 fn row(listed: &Listed, ids: Ids) -> [String; 7] {

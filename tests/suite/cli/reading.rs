@@ -77,7 +77,10 @@ fn sessions_are_listed_newest_first() {
     let here = shell.lastword(&["sessions", "--workspace", "./files", "--json"]);
     let here = here.exits(0).out;
     assert_eq!(here.lines().count(), 1);
-    assert_eq!(json(&here)["session"]["title"], "echo second");
+    let session = json(&here);
+    assert_eq!(session["title"], "echo second");
+    let directory = session["directory"].as_str().expect("a directory");
+    assert!(directory.ends_with("/files"), "{session}");
     let one = shell
         .lastword(&["sessions", "--limit", "1", "--json"])
         .exits(0);

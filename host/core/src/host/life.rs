@@ -502,7 +502,7 @@ impl Session {
         let session = self.host.inner.store.session(self.id).await?.record;
         let runs = self.runs().await?;
         let runs = runs.into_iter().map(|run| ExportedRun {
-            id: run.id,
+            run: run.id,
             state: run.state,
             receipt: run.receipt,
             messages: run.messages,

@@ -20,7 +20,7 @@ pub struct Export {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ExportedRun {
     /// Its id.
-    pub id: RunId,
+    pub run: RunId,
     /// Its state.
     pub state: RunState,
     /// Its receipt, if it has ended.
