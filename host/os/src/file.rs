@@ -60,7 +60,16 @@ fn check_plain(metadata: &Metadata) -> Result<()> {
 ///
 /// As [`open`] and [`read_from`].
 pub fn read(path: impl AsRef<Path>, bytes_max: usize) -> Result<Vec<u8>> {
-    read_from(open(path)?, bytes_max)
+    let file = open(path)?;
+    let length = file.metadata()?.len();
+    read_into(Vec::with_capacity(room(length, bytes_max)), file, bytes_max)
+}
+
+/// Returns for how many bytes room is made before a file of this length is read: growing while it
+/// is read costs more than the reading itself.
+fn room(length: u64, bytes_max: usize) -> usize {
+    // One byte more, so that the end is seen without another allocation.
+    usize::try_from(length).map_or(bytes_max, |length| length.min(bytes_max)) + 1
 }
 
 /// Reads a plain file of at most [`TEXT_BYTES_MAX`] bytes as text.
@@ -79,7 +88,10 @@ pub fn read_text(path: impl AsRef<Path>) -> Result<String> {
 ///
 /// [`ErrorKind::FileTooLarge`] if it holds more than `bytes_max` bytes.
 pub fn read_from(from: impl Read, bytes_max: usize) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    read_into(Vec::new(), from, bytes_max)
+}
+
+fn read_into(mut bytes: Vec<u8>, from: impl Read, bytes_max: usize) -> Result<Vec<u8>> {
     // One byte more than allowed shows that a file is too large, even if its length is unknown.
     let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX);
     from.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;

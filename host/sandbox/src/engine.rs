@@ -171,6 +171,12 @@ impl Engine {
         self.interrupter.live()
     }
 
+    /// Lets a task that was just given to the guests' threads begin without waiting for the slices
+    /// of guests that compute.
+    pub fn make_room(&self) {
+        self.scheduler.make_room();
+    }
+
     pub(super) fn scheduler(&self) -> &Arc<Scheduler> {
         &self.scheduler
     }

@@ -184,7 +184,7 @@ pub async fn call<T: Send + 'static, C: Call<T>>(
     let guest = interrupt.enter();
     let mut busy = Duration::ZERO;
 
-    let turn = Arc::<Turn>::default();
+    let turn = engine.scheduler().turn();
     let mut store = match store(engine, state, interrupt, &turn) {
         Ok(store) => store,
         Err(error) => {

@@ -93,6 +93,11 @@ impl<G: Clone> RunQueue<G> {
         }
     }
 
+    /// Whether guests compute on all processors.
+    pub(super) fn is_full(&self) -> bool {
+        self.running.len() == self.processors
+    }
+
     /// Whether a guest that computes has to yield to one that waits.
     pub(super) fn is_due(&self, place: Place, now: u64) -> bool {
         let own = self

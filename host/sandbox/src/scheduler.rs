@@ -2,15 +2,23 @@
 //! as many places as there are processors; who is next, [`RunQueue`] decides. A guest that is
 //! behind the others does not wait for their slices: one of them is made to yield at its next epoch
 //! check.
+//!
+//! The tasks of the guests' threads do not wait for slices either: a run that begins, a host call
+//! that is done, a guest that was stopped while it waited. Where such a task becomes ready and all
+//! processors compute, those that do yield their threads to it for a moment and keep their places.
 
 use super::run_queue::{Place, Ready, RunQueue};
 use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 use wasmtime::EngineWeak;
+
+/// How long a guest computes before it yields its thread for a task that became ready, in
+/// nanoseconds: one that ends sooner delays the task less than the change would.
+const MOMENT: u64 = 100_000;
 
 /// Returns the number of guests that compute at the same time: that of the processors this process
 /// may use.
@@ -38,11 +46,40 @@ pub(super) struct Turn {
     place: Mutex<Option<Place>>,
     /// Set if the guest has to yield to another one.
     interrupted: AtomicBool,
+    /// When the guest's future began to be polled, in the scheduler's nanoseconds.
+    since: AtomicU64,
     /// Set by the epoch callback if the guest yields its thread and keeps its processor.
     keeps: AtomicBool,
+    /// Set by the epoch callback while the guest yields: its own wake is then no new work.
+    yields: AtomicBool,
     /// Set with a wake if the guest waited and has a processor now.
     granted: AtomicBool,
     waker: Mutex<Option<Waker>>,
+    scheduler: Weak<Scheduler>,
+}
+
+impl Turn {
+    fn wake_task(&self) {
+        if let Some(waker) = lock(&self.waker).as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// What a guest waits for is done.
+impl Wake for Turn {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.wake_task();
+        if !self.yields.load(Ordering::Acquire)
+            && let Some(scheduler) = self.scheduler.upgrade()
+        {
+            scheduler.make_room();
+        }
+    }
 }
 
 /// What a guest does at an epoch check.
@@ -62,23 +99,38 @@ impl Scheduler {
         }
     }
 
+    /// A turn of a guest of this scheduler.
+    pub(super) fn turn(self: &Arc<Self>) -> Arc<Turn> {
+        Arc::new(Turn {
+            scheduler: Arc::downgrade(self),
+            ..Turn::default()
+        })
+    }
+
     /// Decides at an epoch check of a guest that computes. `tick` says whether its slice is over.
     pub(super) fn check(&self, turn: &Turn, tick: bool) -> AtCheck {
         let interrupted = turn.interrupted.swap(false, Ordering::AcqRel);
-        if !interrupted && !tick {
+        let now = self.now();
+        let had = now.saturating_sub(turn.since.load(Ordering::Relaxed));
+        if !interrupted && !tick && had < MOMENT {
             return AtCheck::Continue;
         }
 
         let place = *lock(&turn.place);
-        let is_due = place.is_some_and(|place| self.lock().is_due(place, self.now()));
-        if is_due {
-            return AtCheck::Yield;
+        let is_due = place.is_some_and(|place| self.lock().is_due(place, now));
+        turn.keeps.store(!is_due, Ordering::Release);
+        turn.yields.store(true, Ordering::Release);
+        AtCheck::Yield
+    }
+
+    /// Has the guests that compute yield their threads for a moment, if they occupy all processors:
+    /// a task of theirs became ready.
+    pub(super) fn make_room(&self) {
+        if self.lock().is_full()
+            && let Some(engine) = self.engine.upgrade()
+        {
+            engine.increment_epoch();
         }
-        if tick {
-            turn.keeps.store(true, Ordering::Release);
-            return AtCheck::Yield;
-        }
-        AtCheck::Continue
     }
 
     fn now(&self) -> u64 {
@@ -93,12 +145,8 @@ impl Scheduler {
     fn stop(&self, place: Place) -> u64 {
         let (virtual_time, next) = self.lock().stop(place, self.now());
         if let Some(next) = next {
-            // Under the lock of the waker: the guest sees either that it may compute, or the wake.
-            let waker = lock(&next.waker);
             next.granted.store(true, Ordering::Release);
-            if let Some(waker) = waker.as_ref() {
-                waker.wake_by_ref();
-            }
+            next.wake_task();
         }
         virtual_time
     }
@@ -116,6 +164,8 @@ pub(super) struct Scheduled<'a, F> {
     pub(super) turn: Arc<Turn>,
     /// The time in which the future was polled.
     pub(super) busy: &'a mut Duration,
+    /// The waker of the call, which is the turn.
+    waker: Waker,
     state: State,
     virtual_time: u64,
 }
@@ -141,6 +191,7 @@ impl<'a, F> Scheduled<'a, F> {
             future,
             scheduler,
             share,
+            waker: Arc::clone(&turn).into(),
             turn,
             busy,
             state: State::Idle,
@@ -148,26 +199,22 @@ impl<'a, F> Scheduled<'a, F> {
         }
     }
 
-    /// Whether the guest has a processor. If it has none, its waker is called once it has.
-    fn has_processor(&mut self, context: &Context<'_>) -> bool {
+    /// Whether the guest has a processor. If it has none, the task is woken once it has.
+    fn has_processor(&mut self) -> bool {
         match self.state {
             State::Runs(_) => true,
             State::Waits(place) => {
-                let mut waker = lock(&self.turn.waker);
-                if self.turn.granted.swap(false, Ordering::AcqRel) {
-                    drop(waker);
+                let granted = self.turn.granted.swap(false, Ordering::AcqRel);
+                if granted {
                     self.runs(place);
-                    return true;
                 }
-                *waker = Some(context.waker().clone());
-                false
+                granted
             }
-            State::Idle => self.begin(context),
+            State::Idle => self.begin(),
         }
     }
 
-    fn begin(&mut self, context: &Context<'_>) -> bool {
-        *lock(&self.turn.waker) = Some(context.waker().clone());
+    fn begin(&mut self) -> bool {
         let scheduler = self.scheduler;
         let now = scheduler.now();
         let turn = Arc::clone(&self.turn);
@@ -190,6 +237,14 @@ impl<'a, F> Scheduled<'a, F> {
         }
     }
 
+    fn keep_waker(&self, waker: &Waker) {
+        let mut kept = lock(&self.turn.waker);
+        match &mut *kept {
+            Some(kept) => kept.clone_from(waker),
+            None => *kept = Some(waker.clone()),
+        }
+    }
+
     fn runs(&mut self, place: Place) {
         *lock(&self.turn.place) = Some(place);
         self.state = State::Runs(place);
@@ -208,12 +263,18 @@ impl<F: Future + Unpin> Future for Scheduled<'_, F> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.get_mut();
-        if !this.has_processor(context) {
+        // Before the guest is looked after: what it waits for may come at any time.
+        this.keep_waker(context.waker());
+        if !this.has_processor() {
             return Poll::Pending;
         }
 
         let began = Instant::now();
-        let polled = Pin::new(&mut this.future).poll(context);
+        this.turn.yields.store(false, Ordering::Release);
+        this.turn
+            .since
+            .store(this.scheduler.now(), Ordering::Relaxed);
+        let polled = Pin::new(&mut this.future).poll(&mut Context::from_waker(&this.waker));
         *this.busy += began.elapsed();
 
         if !this.turn.keeps.swap(false, Ordering::AcqRel) {

@@ -304,6 +304,7 @@ impl Dispatcher {
                 self.counters.accepted();
                 if start {
                     self.guests.spawn(execute(Arc::clone(self), job));
+                    self.engine.make_room();
                 } else {
                     self.queue(job);
                 }
@@ -414,6 +415,7 @@ impl Dispatcher {
                     // The prompt may have been edited while the run waited.
                     job.prompt = prompt;
                     drop(this.guests.spawn(execute(Arc::clone(&this), job)));
+                    this.engine.make_room();
                 }
                 Err(error) => {
                     this.guest_gone(&job.live);
