@@ -290,3 +290,96 @@ impl<F> Drop for Scheduled<'_, F> {
         self.share.0.fetch_max(self.virtual_time, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::task::noop_waker_ref;
+    use std::future::{Ready, ready};
+    use std::sync::atomic::AtomicUsize;
+    use wasmtime::{Config, Engine};
+
+    fn scheduler() -> (Engine, Arc<Scheduler>) {
+        let mut config = Config::new();
+        config.epoch_interruption(true);
+        let engine = Engine::new(&config).expect("an engine");
+        let scheduler = Arc::new(Scheduler::new(1, engine.weak()));
+        (engine, scheduler)
+    }
+
+    /// Computes until a guest that arrives is behind this one.
+    fn compute(scheduler: &Scheduler) {
+        let until = scheduler.now() + 2_000_000;
+        while scheduler.now() < until {
+            std::hint::spin_loop();
+        }
+    }
+
+    #[derive(Default)]
+    struct Counted(AtomicUsize);
+
+    impl Wake for Counted {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A guest that ends as soon as it is polled.
+    fn short<'a>(
+        scheduler: &'a Arc<Scheduler>,
+        share: &'a Share,
+        busy: &'a mut Duration,
+    ) -> Scheduled<'a, Ready<()>> {
+        Scheduled::new(ready(()), scheduler, share, scheduler.turn(), busy)
+    }
+
+    #[test]
+    fn a_guest_that_arrives_interrupts_one_that_has_computed() {
+        let (_engine, scheduler) = scheduler();
+        let share = Share::default();
+        let (mut first, mut second) = (Duration::ZERO, Duration::ZERO);
+        let mut arriving = short(&scheduler, &share, &mut second);
+        let woken = Arc::new(Counted::default());
+        let waker = Waker::from(Arc::clone(&woken));
+
+        let turn = scheduler.turn();
+        let computing = Arc::clone(&turn);
+        let hog = std::future::poll_fn(|_| {
+            compute(&scheduler);
+            let polled = Pin::new(&mut arriving).poll(&mut Context::from_waker(&waker));
+            assert!(polled.is_pending(), "the only processor is taken");
+            assert_eq!(scheduler.check(&computing, false), AtCheck::Yield);
+            Poll::<()>::Pending
+        });
+        let other = Share::default();
+        let mut hog = Scheduled::new(hog, &scheduler, &other, turn, &mut first);
+        let context = &mut Context::from_waker(noop_waker_ref());
+        assert!(Pin::new(&mut hog).poll(context).is_pending());
+        drop(hog);
+
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1, "it has the processor");
+        assert!(Pin::new(&mut arriving).poll(context).is_ready());
+        assert!(!scheduler.lock().is_full());
+    }
+
+    #[test]
+    fn a_task_that_becomes_ready_has_the_thread_and_not_the_processor() {
+        let (_engine, scheduler) = scheduler();
+        let share = Share::default();
+        let mut busy = Duration::ZERO;
+        let turn = scheduler.turn();
+        let computing = Arc::clone(&turn);
+        let hog = std::future::poll_fn(|_| {
+            compute(&scheduler);
+            scheduler.make_room();
+            assert_eq!(scheduler.check(&computing, false), AtCheck::Yield);
+            Poll::<()>::Pending
+        });
+        let mut hog = Scheduled::new(hog, &scheduler, &share, turn, &mut busy);
+        let context = &mut Context::from_waker(noop_waker_ref());
+        assert!(Pin::new(&mut hog).poll(context).is_pending());
+        assert!(scheduler.lock().is_full(), "it keeps its processor");
+        drop(hog);
+        assert!(!scheduler.lock().is_full(), "its drop gives it back");
+    }
+}
