@@ -9,7 +9,6 @@ use rustix::process::{Resource, getrlimit};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use wasmtime::{
     Config, Enabled, InstanceAllocationStrategy, MemoryType, PoolingAllocationConfig, Store,
 };
@@ -179,10 +178,6 @@ impl Engine {
 
     pub(super) fn scheduler(&self) -> &Arc<Scheduler> {
         &self.scheduler
-    }
-
-    pub(super) fn ticks(&self) -> Arc<AtomicU64> {
-        self.interrupter.ticks()
     }
 }
 

@@ -2,14 +2,13 @@
 //! one call and is never entered again. Generic over the host's data.
 
 use super::bindings::exports::lastword::agent::{epilogue, turn};
-use super::scheduler::{AtCheck, Scheduled, Share, Turn};
+use super::scheduler::{Scheduled, Share, Turn};
 use super::wasi::GuestState;
 use super::{Engine, Interrupt, Loaded};
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use wasmtime::component::{Instance, ResourceTableError};
 use wasmtime::{Store, Trap, UpdateDeadline};
@@ -254,21 +253,20 @@ fn store<T: Send + 'static>(
     store.set_hostcall_fuel(HOSTCALL_BYTES);
     store.set_max_component_handles(HANDLES_MAX);
 
-    let (interrupt, ticks) = (Arc::clone(interrupt), engine.ticks());
-    let (scheduler, turn) = (Arc::clone(engine.scheduler()), Arc::clone(turn));
-    let mut last = ticks.load(Ordering::Acquire);
+    let (interrupt, turn) = (Arc::clone(interrupt), Arc::clone(turn));
+    let scheduler = Arc::clone(engine.scheduler());
 
     store.epoch_deadline_callback(move |_| {
         if interrupt.is_stopping() {
             return Err(wasmtime::Error::new(Interrupted));
         }
 
-        let now = ticks.load(Ordering::Acquire);
-        let tick = now != std::mem::replace(&mut last, now);
-        Ok(match scheduler.check(&turn, tick) {
-            AtCheck::Continue => UpdateDeadline::Continue(1),
-            AtCheck::Yield => UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())),
-        })
+        // Whatever the epoch was raised for, a task may wait for this thread.
+        scheduler.yields(&turn);
+        Ok(UpdateDeadline::YieldCustom(
+            1,
+            Box::pin(tokio::task::yield_now()),
+        ))
     });
 
     // The default of 0 would trap at once, and instantiation counts as well.

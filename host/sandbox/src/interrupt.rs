@@ -4,7 +4,7 @@
 //! A bump concerns the whole engine and kills nothing by itself: it makes every guest check its own
 //! flag.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -74,9 +74,6 @@ pub(super) struct Interrupter {
 
 struct Shared {
     engine: EngineWeak,
-    /// Rises with each tick, so that a guest yields at ticks and not when another guest is
-    /// interrupted.
-    ticks: Arc<AtomicU64>,
     live: AtomicUsize,
     inner: Mutex<Inner>,
     woken: Condvar,
@@ -107,7 +104,6 @@ impl Interrupter {
     pub(super) fn start(engine: EngineWeak) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             engine,
-            ticks: Arc::default(),
             live: AtomicUsize::new(0),
             inner: Mutex::default(),
             woken: Condvar::new(),
@@ -121,10 +117,6 @@ impl Interrupter {
             shared,
             thread: Some(thread),
         })
-    }
-
-    pub(super) fn ticks(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.shared.ticks)
     }
 
     /// Keeps the ticks going until the returned guard is dropped.
@@ -196,7 +188,6 @@ fn bump_epochs(shared: &Shared) {
         let tick = ticked.elapsed() >= TICK;
         if tick {
             ticked = Instant::now();
-            shared.ticks.fetch_add(1, Ordering::Release);
         }
 
         if tick || !inner.stopping.is_empty() {

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 /// How far before the others a guest is placed that did not compute for a while.
 const CREDIT: u64 = 5_000_000;
-/// A guest is interrupted for another one only if that is behind by more than this.
+/// A guest yields to another one only if that is behind by more than this.
 const GRAIN: u64 = 500_000;
 
 /// A place among those that wait: virtual time, then order of arrival.
@@ -25,22 +25,28 @@ pub(super) struct Place {
 /// The guests that compute, and those that are ready to.
 pub(super) struct RunQueue<G> {
     processors: usize,
-    running: Vec<Running<G>>,
+    running: Vec<Running>,
     waiting: BTreeMap<Place, G>,
     /// The lowest virtual time of all that are ready. It never falls.
     floor: u64,
     arrivals: u64,
 }
 
-struct Running<G> {
+struct Running {
     arrival: u64,
     /// The virtual time at the moment `since`.
     virtual_time: u64,
     since: u64,
-    guest: G,
 }
 
-impl<G> Running<G> {
+impl Place {
+    /// Whether a guest in this place has had so much less than another one that it comes first.
+    fn is_far_behind(self, virtual_time: u64) -> bool {
+        virtual_time > self.virtual_time.saturating_add(GRAIN)
+    }
+}
+
+impl Running {
     fn virtual_time(&self, now: u64) -> u64 {
         self.virtual_time + now.saturating_sub(self.since)
     }
@@ -48,14 +54,15 @@ impl<G> Running<G> {
 
 /// What becomes of a guest that is ready.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Ready<G> {
+pub(super) enum Ready {
     /// It computes. Ended by [`RunQueue::stop`] with this place.
     Runs(Place),
-    /// It waits in this place, and another guest has to yield first, if one is named.
-    Waits { place: Place, interrupt: Option<G> },
+    /// It waits in this place. If it is far behind one that computes, that one has to yield now, and
+    /// not at the end of its slice.
+    Waits { place: Place, is_far_behind: bool },
 }
 
-impl<G: Clone> RunQueue<G> {
+impl<G> RunQueue<G> {
     pub(super) fn new(processors: usize) -> Self {
         Self {
             processors: processors.max(1),
@@ -67,7 +74,7 @@ impl<G: Clone> RunQueue<G> {
     }
 
     /// A guest with this virtual time is ready to compute.
-    pub(super) fn ready(&mut self, virtual_time: u64, now: u64, guest: G) -> Ready<G> {
+    pub(super) fn ready(&mut self, virtual_time: u64, now: u64, guest: G) -> Ready {
         self.raise_floor(now);
         self.arrivals += 1;
         let place = Place {
@@ -76,20 +83,16 @@ impl<G: Clone> RunQueue<G> {
         };
 
         if self.running.len() < self.processors {
-            self.run(place, now, guest);
+            self.run(place, now);
             return Ready::Runs(place);
         }
 
         self.waiting.insert(place, guest);
-        let longest = self
-            .running
-            .iter()
-            .max_by_key(|running| running.virtual_time(now));
-        let longest = longest
-            .filter(|running| running.virtual_time(now) > place.virtual_time.saturating_add(GRAIN));
+        let mut running = self.running.iter();
+        let is_far_behind = running.any(|running| place.is_far_behind(running.virtual_time(now)));
         Ready::Waits {
             place,
-            interrupt: longest.map(|running| running.guest.clone()),
+            is_far_behind,
         }
     }
 
@@ -106,7 +109,7 @@ impl<G: Clone> RunQueue<G> {
             .find(|running| running.arrival == place.arrival);
         let first = self.waiting.first_key_value();
         own.zip(first)
-            .is_some_and(|(own, (first, _))| first.virtual_time < own.virtual_time(now))
+            .is_some_and(|(own, (first, _))| first.is_far_behind(own.virtual_time(now)))
     }
 
     /// Takes out a guest that computes or waits. Returns its virtual time, and the guest that
@@ -124,19 +127,18 @@ impl<G: Clone> RunQueue<G> {
 
         let stopped = self.running.swap_remove(at);
         let next = self.waiting.pop_first().map(|(place, guest)| {
-            self.run(place, now, guest.clone());
+            self.run(place, now);
             guest
         });
         self.raise_floor(now);
         (stopped.virtual_time(now), next)
     }
 
-    fn run(&mut self, place: Place, now: u64, guest: G) {
+    fn run(&mut self, place: Place, now: u64) {
         self.running.push(Running {
             arrival: place.arrival,
             virtual_time: place.virtual_time,
             since: now,
-            guest,
         });
     }
 
@@ -214,9 +216,12 @@ mod tests {
                         places.insert(guest, place);
                         running = Some((guest, now));
                     }
-                    Ready::Waits { place, interrupt } => {
+                    Ready::Waits {
+                        place,
+                        is_far_behind,
+                    } => {
                         places.insert(guest, place);
-                        interrupted |= interrupt.is_some();
+                        interrupted |= is_far_behind;
                     }
                 }
             }

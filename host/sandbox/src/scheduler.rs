@@ -16,10 +16,6 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 use wasmtime::EngineWeak;
 
-/// How long a guest computes before it yields its thread for a task that became ready, in
-/// nanoseconds: one that ends sooner delays the task less than the change would.
-const MOMENT: u64 = 100_000;
-
 /// Returns the number of guests that compute at the same time: that of the processors this process
 /// may use.
 #[must_use]
@@ -44,10 +40,6 @@ pub(super) struct Scheduler {
 pub(super) struct Turn {
     /// The place of the guest that computes.
     place: Mutex<Option<Place>>,
-    /// Set if the guest has to yield to another one.
-    interrupted: AtomicBool,
-    /// When the guest's future began to be polled, in the scheduler's nanoseconds.
-    since: AtomicU64,
     /// Set by the epoch callback if the guest yields its thread and keeps its processor.
     keeps: AtomicBool,
     /// Set by the epoch callback while the guest yields: its own wake is then no new work.
@@ -82,14 +74,6 @@ impl Wake for Turn {
     }
 }
 
-/// What a guest does at an epoch check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum AtCheck {
-    Continue,
-    /// It yields its thread to other tasks; and its processor, if another guest is due.
-    Yield,
-}
-
 impl Scheduler {
     pub(super) fn new(processors: usize, engine: EngineWeak) -> Self {
         Self {
@@ -107,20 +91,14 @@ impl Scheduler {
         })
     }
 
-    /// Decides at an epoch check of a guest that computes. `tick` says whether its slice is over.
-    pub(super) fn check(&self, turn: &Turn, tick: bool) -> AtCheck {
-        let interrupted = turn.interrupted.swap(false, Ordering::AcqRel);
-        let now = self.now();
-        let had = now.saturating_sub(turn.since.load(Ordering::Relaxed));
-        if !interrupted && !tick && had < MOMENT {
-            return AtCheck::Continue;
-        }
-
+    /// Notes that a guest which computes is at an epoch check, and yields its thread: its slice is
+    /// over, another guest has to compute, or a task of these threads became ready. If another guest
+    /// is due, it yields its processor as well.
+    pub(super) fn yields(&self, turn: &Turn) {
         let place = *lock(&turn.place);
-        let is_due = place.is_some_and(|place| self.lock().is_due(place, now));
+        let is_due = place.is_some_and(|place| self.is_due(place));
         turn.keeps.store(!is_due, Ordering::Release);
         turn.yields.store(true, Ordering::Release);
-        AtCheck::Yield
     }
 
     /// Has the guests that compute yield their threads for a moment, if they occupy all processors:
@@ -131,6 +109,12 @@ impl Scheduler {
         {
             engine.increment_epoch();
         }
+    }
+
+    /// Whether a guest that computes has to yield its processor to one that waits.
+    fn is_due(&self, place: Place) -> bool {
+        let now = self.now();
+        self.lock().is_due(place, now)
     }
 
     fn now(&self) -> u64 {
@@ -202,6 +186,12 @@ impl<'a, F> Scheduled<'a, F> {
     /// Whether the guest has a processor. If it has none, the task is woken once it has.
     fn has_processor(&mut self) -> bool {
         match self.state {
+            // The epoch may have been raised for another guest while this one had yielded its thread,
+            // which it does not notice by itself.
+            State::Runs(place) if self.scheduler.is_due(place) => {
+                self.stop();
+                self.begin()
+            }
             State::Runs(_) => true,
             State::Waits(place) => {
                 let granted = self.turn.granted.swap(false, Ordering::AcqRel);
@@ -224,12 +214,12 @@ impl<'a, F> Scheduled<'a, F> {
                 self.runs(place);
                 true
             }
-            Ready::Waits { place, interrupt } => {
+            Ready::Waits {
+                place,
+                is_far_behind,
+            } => {
                 self.state = State::Waits(place);
-                if let Some(other) = interrupt
-                    && let Some(engine) = scheduler.engine.upgrade()
-                {
-                    other.interrupted.store(true, Ordering::Release);
+                if is_far_behind && let Some(engine) = scheduler.engine.upgrade() {
                     engine.increment_epoch();
                 }
                 false
@@ -271,9 +261,6 @@ impl<F: Future + Unpin> Future for Scheduled<'_, F> {
 
         let began = Instant::now();
         this.turn.yields.store(false, Ordering::Release);
-        this.turn
-            .since
-            .store(this.scheduler.now(), Ordering::Relaxed);
         let polled = Pin::new(&mut this.future).poll(&mut Context::from_waker(&this.waker));
         *this.busy += began.elapsed();
 
@@ -348,7 +335,7 @@ mod tests {
             compute(&scheduler);
             let polled = Pin::new(&mut arriving).poll(&mut Context::from_waker(&waker));
             assert!(polled.is_pending(), "the only processor is taken");
-            assert_eq!(scheduler.check(&computing, false), AtCheck::Yield);
+            scheduler.yields(&computing);
             Poll::<()>::Pending
         });
         let other = Share::default();
@@ -363,6 +350,34 @@ mod tests {
     }
 
     #[test]
+    fn a_guest_that_had_yielded_its_thread_gives_way_when_it_goes_on() {
+        let (_engine, scheduler) = scheduler();
+        let share = Share::default();
+        let (mut first, mut second) = (Duration::ZERO, Duration::ZERO);
+        let turn = scheduler.turn();
+        let computing = Arc::clone(&turn);
+        let mut polls = 0;
+        let hog = std::future::poll_fn(|_| {
+            polls += 1;
+            compute(&scheduler);
+            scheduler.yields(&computing);
+            Poll::<()>::Pending
+        });
+        let mut hog = Scheduled::new(hog, &scheduler, &share, turn, &mut first);
+        let context = &mut Context::from_waker(noop_waker_ref());
+        assert!(Pin::new(&mut hog).poll(context).is_pending());
+
+        // It arrives while the other one has yielded its thread, and sees no epoch.
+        let other = Share::default();
+        let mut arriving = short(&scheduler, &other, &mut second);
+        assert!(Pin::new(&mut arriving).poll(context).is_pending());
+        assert!(Pin::new(&mut hog).poll(context).is_pending());
+        assert!(Pin::new(&mut arriving).poll(context).is_ready());
+        drop(hog);
+        assert_eq!(polls, 1, "it gave way before it computed again");
+    }
+
+    #[test]
     fn a_task_that_becomes_ready_has_the_thread_and_not_the_processor() {
         let (_engine, scheduler) = scheduler();
         let share = Share::default();
@@ -372,7 +387,7 @@ mod tests {
         let hog = std::future::poll_fn(|_| {
             compute(&scheduler);
             scheduler.make_room();
-            assert_eq!(scheduler.check(&computing, false), AtCheck::Yield);
+            scheduler.yields(&computing);
             Poll::<()>::Pending
         });
         let mut hog = Scheduled::new(hog, &scheduler, &share, turn, &mut busy);

@@ -626,8 +626,9 @@ impl Guests {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .thread_name("lastword-guest")
             .enable_all()
-            // One more than there are guests that compute: it takes up what became ready beside them.
-            .worker_threads(processors() + 1)
+            // As many as guests that compute: one thread more would have the kernel take a guest that
+            // is to stop off its processor, for milliseconds.
+            .worker_threads(processors())
             .global_queue_interval(1)
             .on_thread_start(step_back)
             .build();
