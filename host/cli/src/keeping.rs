@@ -87,9 +87,7 @@ pub(crate) async fn export(
     shared: Shared,
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
-    let settings = Settings::load(shared.config_file.as_deref())?;
-    let paths = Paths::of(&shared, &settings)?;
-    let source = Source::of(&shared, &paths)?;
+    let source = Source::of(&shared)?;
     let session = source.session(&arguments.session).await?;
     let export = source.export(session).await?;
     let mut text = match arguments.format {

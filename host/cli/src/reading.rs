@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use crate::naming::{self, Candidate};
 use crate::owner;
 use crate::paths::Paths;
+use crate::settings::Settings;
 use crate::terminal::{brief, line};
 use lastword::event::{Event, EventBody, Seq};
 use lastword::id::{RunId, SessionId, WorkspaceId};
@@ -119,10 +120,12 @@ impl From<ListedRun> for NamedRun {
 
 impl Source {
     /// The server that was named, or the disk.
-    pub(crate) fn of(shared: &Shared, paths: &Paths) -> Result<Self, Failure> {
-        match owner::named(shared, paths)? {
+    pub(crate) fn of(shared: &Shared) -> Result<Self, Failure> {
+        let settings = Settings::load(shared.config_file.as_deref())?;
+        let paths = Paths::of(shared, &settings)?;
+        match owner::named(shared, &paths)? {
             Some(server) => Ok(Self::server(&server.client)),
-            None => Self::on_disk(paths),
+            None => Self::on_disk(&paths),
         }
     }
 

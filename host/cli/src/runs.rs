@@ -3,9 +3,7 @@
 use crate::arguments::{self, Shared};
 use crate::failure::{Exit, Failure, tell_damaged};
 use crate::naming::Ids;
-use crate::paths::Paths;
 use crate::reading::{ListedRun, Source};
-use crate::settings::Settings;
 use crate::table::{self, Column};
 use crate::terminal::{Terminal, line};
 use crate::units::ago;
@@ -31,9 +29,7 @@ pub(crate) async fn runs(
     shared: &Shared,
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
-    let settings = Settings::load(shared.config_file.as_deref())?;
-    let paths = Paths::of(shared, &settings)?;
-    let source = Source::of(shared, &paths)?;
+    let source = Source::of(shared)?;
     let sessions = match &arguments.session {
         Some(word) => vec![source.session(word).await?],
         None => source.sessions().await?,

@@ -3,9 +3,8 @@
 use crate::arguments::{self, Shared};
 use crate::failure::{Exit, Failure, tell_damaged};
 use crate::naming::Ids;
-use crate::paths::{self, Paths};
+use crate::paths;
 use crate::reading::{Listed, Source};
-use crate::settings::Settings;
 use crate::table::{self, Column};
 use crate::terminal::{Terminal, prose};
 use crate::units::ago;
@@ -30,9 +29,7 @@ pub(crate) async fn sessions(
     shared: &Shared,
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
-    let settings = Settings::load(shared.config_file.as_deref())?;
-    let paths = Paths::of(shared, &settings)?;
-    let source = Source::of(shared, &paths)?;
+    let source = Source::of(shared)?;
     let rows = source.sessions().await?;
     tell_damaged(&source.damaged(), terminal);
     let ids = Ids::of(rows.iter().map(|row| row.record.id), &terminal.out);

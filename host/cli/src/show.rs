@@ -3,11 +3,10 @@
 
 use crate::arguments::{self, Shared};
 use crate::failure::{Exit, Failure, tell_damaged};
-use crate::paths::{self, Paths};
+use crate::paths;
 use crate::reading::{Listed, Source};
 use crate::rendering;
 use crate::sessions;
-use crate::settings::Settings;
 use crate::terminal::{Stream, Terminal, line, to_stdout};
 use crate::units;
 use crate::view;
@@ -23,10 +22,8 @@ pub(crate) async fn show(
     shared: &Shared,
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
-    let settings = Settings::load(shared.config_file.as_deref())?;
-    let paths = Paths::of(shared, &settings)?;
     let terminal = &terminal.raw(arguments.raw);
-    let source = Source::of(shared, &paths)?;
+    let source = Source::of(shared)?;
     let session = source.session(&arguments.session).await?;
     let events = source.events(session.record.id).await?;
     let owned = source.is_owned();

@@ -69,7 +69,8 @@ pub fn read(path: impl AsRef<Path>, bytes_max: usize) -> Result<Vec<u8>> {
 /// is read costs more than the reading itself.
 fn room(length: u64, bytes_max: usize) -> usize {
     // One byte more, so that the end is seen without another allocation.
-    usize::try_from(length).map_or(bytes_max, |length| length.min(bytes_max)) + 1
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    length.min(bytes_max).saturating_add(1)
 }
 
 /// Reads a plain file of at most [`TEXT_BYTES_MAX`] bytes as text.

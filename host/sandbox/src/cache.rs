@@ -103,14 +103,14 @@ impl Cache {
         let (expected, json) = text.split_once('\n')?;
         let stored = (checksum(json.as_bytes()) == expected)
             .then(|| serde_json::from_str::<StoredManifest>(json).ok());
-        stored.flatten().map(StoredManifest::into_manifest)
+        stored.flatten().map(turn::Manifest::from)
     }
 
     /// Stores the manifest that a component returned. A failure is only logged: the next load asks
     /// the component again.
-    pub(super) fn store_manifest(&self, engine: &Engine, wasm: &Digest, manifest: &turn::Manifest) {
+    pub(super) fn store_manifest(&self, engine: &Engine, wasm: &Digest, manifest: turn::Manifest) {
         let path = self.stem(engine, wasm).with_extension("manifest");
-        let json = serde_json::to_string(&StoredManifest::of(manifest)).expect("texts and lists");
+        let json = serde_json::to_string(&StoredManifest::from(manifest)).expect("texts and lists");
         let text = format!("{}\n{json}", checksum(json.as_bytes()));
         if let Err(error) = write_by_rename(&path, text.as_bytes()) {
             tracing::warn!(%error, "a manifest could not be cached");
@@ -138,9 +138,8 @@ struct StoredWant {
     reason: String,
 }
 
-impl StoredManifest {
-    fn of(manifest: &turn::Manifest) -> Self {
-        let manifest = manifest.clone();
+impl From<turn::Manifest> for StoredManifest {
+    fn from(manifest: turn::Manifest) -> Self {
         let wants = manifest.wants.into_iter().map(|want| StoredWant {
             capability: want.capability,
             scope: want.scope,
@@ -157,22 +156,24 @@ impl StoredManifest {
             extra: manifest.extra,
         }
     }
+}
 
-    fn into_manifest(self) -> turn::Manifest {
-        let wants = self.wants.into_iter().map(|want| turn::Want {
+impl From<StoredManifest> for turn::Manifest {
+    fn from(stored: StoredManifest) -> Self {
+        let wants = stored.wants.into_iter().map(|want| turn::Want {
             capability: want.capability,
             scope: want.scope,
             required: want.required,
             reason: want.reason,
         });
-        turn::Manifest {
-            name: self.name,
-            version: self.version,
-            description: self.description,
+        Self {
+            name: stored.name,
+            version: stored.version,
+            description: stored.description,
             wants: wants.collect(),
-            config_schema_json: self.config_schema_json,
-            default_prompt: self.default_prompt,
-            extra: self.extra,
+            config_schema_json: stored.config_schema_json,
+            default_prompt: stored.default_prompt,
+            extra: stored.extra,
         }
     }
 }

@@ -219,10 +219,17 @@ impl<T: Send + 'static> Loaded<T> {
 
     /// Keeps the manifest that the component returned beside the compiled component, if there is a
     /// cache.
-    pub fn keep_manifest(&self, engine: &Engine, manifest: &turn::Manifest) {
-        if let Some(cache) = &self.cache {
-            cache.store_manifest(engine, &self.digest, manifest);
-        }
+    pub async fn keep_manifest(&self, engine: &Arc<Engine>, manifest: turn::Manifest) {
+        let Some(cache) = self.cache.clone() else {
+            return;
+        };
+
+        let (engine, digest) = (Arc::clone(engine), self.digest);
+        let stored = run_blocking(move || {
+            cache.store_manifest(&engine, &digest, manifest);
+            Ok(())
+        });
+        let _without_it_the_next_load_asks_again = stored.await;
     }
 
     /// Whether the agent exports an epilogue.

@@ -73,8 +73,10 @@ pub struct CallResult<T, R> {
 
 /// An export that can be called.
 pub trait Call<T: 'static>: Send {
+    /// What the export returns.
     type Output: Send;
 
+    /// Calls the export of an instance.
     fn call<'a>(
         self,
         loaded: &'a Loaded<T>,

@@ -33,7 +33,7 @@ pub use worker::compile_worker;
 pub use compile::Compilers;
 pub use component::Loaded;
 pub use engine::{ConcurrentRuns, Engine, EngineOptions};
-pub use instance::{CallClose, CallDescribe, CallNothing, CallResult, CallRun, Fault, call};
+pub use instance::{Call, CallClose, CallDescribe, CallNothing, CallResult, CallRun, Fault, call};
 pub use interrupt::Interrupt;
 pub use limits::Limiter;
 pub use scheduler::{Share, processors};

@@ -82,7 +82,7 @@ impl<G> RunQueue<G> {
             arrival: self.arrivals,
         };
 
-        if self.running.len() < self.processors {
+        if !self.is_full() {
             self.run(place, now);
             return Ready::Runs(place);
         }
@@ -155,7 +155,6 @@ impl<G> RunQueue<G> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
 
     const MS: u64 = 1_000_000;
     /// How long a guest computes before it looks whether another one is due.

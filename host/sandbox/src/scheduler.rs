@@ -104,9 +104,14 @@ impl Scheduler {
     /// Has the guests that compute yield their threads for a moment, if they occupy all processors:
     /// a task of theirs became ready.
     pub(super) fn make_room(&self) {
-        if self.lock().is_full()
-            && let Some(engine) = self.engine.upgrade()
-        {
+        if self.lock().is_full() {
+            self.raise_epoch();
+        }
+    }
+
+    /// Brings the guests that compute to an epoch check.
+    fn raise_epoch(&self) {
+        if let Some(engine) = self.engine.upgrade() {
             engine.increment_epoch();
         }
     }
@@ -142,12 +147,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// A guest's call, polled only while the guest has a processor.
 pub(super) struct Scheduled<'a, F> {
-    pub(super) future: F,
-    pub(super) scheduler: &'a Scheduler,
-    pub(super) share: &'a Share,
-    pub(super) turn: Arc<Turn>,
+    future: F,
+    scheduler: &'a Scheduler,
+    share: &'a Share,
+    turn: Arc<Turn>,
     /// The time in which the future was polled.
-    pub(super) busy: &'a mut Duration,
+    busy: &'a mut Duration,
     /// The waker of the call, which is the turn.
     waker: Waker,
     state: State,
@@ -219,8 +224,8 @@ impl<'a, F> Scheduled<'a, F> {
                 is_far_behind,
             } => {
                 self.state = State::Waits(place);
-                if is_far_behind && let Some(engine) = scheduler.engine.upgrade() {
-                    engine.increment_epoch();
+                if is_far_behind {
+                    scheduler.raise_epoch();
                 }
                 false
             }

@@ -11,17 +11,24 @@ fn json(text: &str) -> Value {
     serde_json::from_str(text).expect("one JSON value")
 }
 
-#[test]
-fn a_queue_is_listed_and_changed() {
-    let shell = Shell::new();
-    let served = Served::start(&shell, &[]);
+/// Asks one session three times, the first time without an end, and returns the runs.
+fn queued(shell: &Shell) -> [String; 3] {
     let ask = |prompt: &str, options: &[&str]| {
         let options = [&["--detach"], options].concat();
         shell.probe(prompt, &options).exits(0).out.trim().to_owned()
     };
-    let running = ask("spin before", &[]);
-    let second = ask("echo second", &["--session", "latest"]);
-    let third = ask("echo third", &["--session", "latest"]);
+    [
+        ask("spin before", &[]),
+        ask("echo second", &["--session", "latest"]),
+        ask("echo third", &["--session", "latest"]),
+    ]
+}
+
+#[test]
+fn a_queue_is_listed_and_changed() {
+    let shell = Shell::new();
+    let served = Served::start(&shell, &[]);
+    let [running, second, third] = queued(&shell);
     let listed = shell.lastword(&["queue", "latest"]).exits(0).out;
     let lines: Vec<&str> = listed.lines().collect();
     assert_eq!(lines.len(), 3, "{listed}");
@@ -75,13 +82,7 @@ fn beginning<'a>(id: &'a str, others: &[&str]) -> &'a str {
 fn a_run_is_named_by_a_unique_beginning_of_its_id() {
     let shell = Shell::new();
     let served = Served::start(&shell, &[]);
-    let ask = |prompt: &str, options: &[&str]| {
-        let options = [&["--detach"], options].concat();
-        shell.probe(prompt, &options).exits(0).out.trim().to_owned()
-    };
-    let running = ask("spin before", &[]);
-    let second = ask("echo second", &["--session", "latest"]);
-    let third = ask("echo third", &["--session", "latest"]);
+    let [running, second, third] = queued(&shell);
     let session = shell.sessions()[0].record.id.to_string();
     let ids = [&running[..], &second, &third, &session];
     let shown = shell.lastword(&["show"]).exits(0).out;

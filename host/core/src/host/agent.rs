@@ -206,7 +206,7 @@ async fn manifest(
 
     let described = describe(host, loaded).await?;
     let manifest = read(described.clone()).map_err(ComponentError::Manifest)?;
-    loaded.keep_manifest(&host.engine, &described);
+    loaded.keep_manifest(&host.engine, described).await;
     Ok(manifest)
 }
 

@@ -6,7 +6,8 @@ use crate::guest::control::Control;
 use crate::guest::log::Journal;
 use lastword_sandbox::bindings::exports::lastword::agent::turn;
 use lastword_sandbox::{
-    CallNothing, CallRun, Files, GuestLines, GuestState, Interrupt, Limiter, Share, call,
+    Call, CallNothing, CallResult, CallRun, Files, GuestLines, GuestState, Interrupt, Limiter,
+    Share, call,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,6 +19,28 @@ fn state(host: &Host) -> GuestState<Capabilities> {
     let capabilities = Capabilities::none(&control, &journal);
     let limiter = Limiter::new(&host.inner.limits);
     GuestState::new(capabilities, limiter, Files::none(), &lines)
+}
+
+/// Calls an export of a new instance, without limits of time.
+async fn once<C: Call<Capabilities>>(
+    host: &Host,
+    agent: &Agent,
+    share: &Share,
+    export: C,
+) -> CallResult<Capabilities, C::Output> {
+    let (interrupt, never) = (Interrupt::new(), std::future::pending());
+    let engine = &host.inner.engine;
+    let loaded = &agent.inner.loaded;
+    call(
+        engine,
+        loaded,
+        state(host),
+        &interrupt,
+        share,
+        never,
+        export,
+    )
+    .await
 }
 
 /// Returns how long it takes to create and drop an instance of a guest, for `times` instances one
@@ -33,19 +56,7 @@ pub async fn instantiate(host: &Host, agent: &Agent, times: usize) -> Vec<Durati
         let share = Share::default();
         for _ in 0..times {
             let began = Instant::now();
-            let (interrupt, never) = (Interrupt::new(), std::future::pending());
-            let loaded = &agent.inner.loaded;
-            let engine = &host.inner.engine;
-            let called = call(
-                engine,
-                loaded,
-                state(&host),
-                &interrupt,
-                &share,
-                never,
-                CallNothing,
-            )
-            .await;
+            let called = once(&host, &agent, &share, CallNothing).await;
             drop(called.state);
             took.push(began.elapsed());
             assert!(called.outcome.is_ok(), "{:?}", called.outcome);
@@ -81,20 +92,7 @@ pub async fn run(host: &Host, agent: &Agent, prompt: &str, times: usize) -> Vec<
                 config_json: "{}".to_owned(),
                 extra: Vec::new(),
             };
-            let (interrupt, never) = (Interrupt::new(), std::future::pending());
-            let loaded = &agent.inner.loaded;
-            let engine = &host.inner.engine;
-            let export = CallRun(prompt);
-            let called = call(
-                engine,
-                loaded,
-                state(&host),
-                &interrupt,
-                &share,
-                never,
-                export,
-            )
-            .await;
+            let called = once(&host, &agent, &share, CallRun(prompt)).await;
             drop(called.state);
             took.push(began.elapsed());
             assert!(matches!(called.outcome, Ok(Ok(_))), "{:?}", called.outcome);

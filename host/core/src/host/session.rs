@@ -67,7 +67,8 @@ impl Session {
     /// [`HostError::QueueFull`], [`HostError::KeyConflict`],
     /// [`HostError::WorkspaceClosing`], [`HostError::UnknownWorkspace`] (not open),
     /// [`HostError::UnknownAgent`] (not loaded), [`HostError::Io`] (the workspace's directory was
-    /// removed, and its path leads to none), [`HostError::HostClosing`]: nothing is stored. [`HostError::StoreUnavailable`]: send the prompt again with the same key.
+    /// removed, and its path leads to none), [`HostError::HostClosing`]: nothing is stored.
+    /// [`HostError::StoreUnavailable`]: send the prompt again with the same key.
     pub async fn prompt(&self, prompt: impl Into<Prompt>) -> Result<Run, HostError> {
         let mut prompt = prompt.into();
         prompt.attached.check()?;
